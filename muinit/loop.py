@@ -1,0 +1,144 @@
+"""The loop: wait, turn what the kernel says into events, let the lifecycle decide, do what it decided."""
+
+from __future__ import annotations
+
+import os
+
+from muinit import signals
+from statechart import trace
+from statechart.chart import RUNNING
+from statechart.effects import Exit, SetClock, Signal
+from statechart.events import CommandEnded, Drained, Ending, Forward, OrphansAdopted, Terminate, Timeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+    from muinit.kernel import Kernel
+    from statechart.effects import Effect
+    from statechart.events import Event
+    from statechart.lifecycle import Lifecycle
+
+
+class Loop:
+    """One run on one kernel.
+
+    `forward` are the signals to pass on, `say` writes a line for people, `tracing` asks for one a event,
+    `started_at` is the kernel's clock at the start.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        life: Lifecycle,
+        forward: Container[int],
+        say: Callable[[str], None],
+        *,
+        tracing: bool,
+        started_at: float,
+    ) -> None:
+        self._kernel = kernel
+        self._life = life
+        self._forward = forward
+        self._say = say
+        self._tracing = tracing
+        self._started_at = started_at
+        self._commands = {command.pid: index for index, command in enumerate(life.commands) if command.pid}
+        self._known: set[int] = set()  # children that a step has reached
+        self._refused: set[int] = set()  # children that we may not signal
+        self._deadline: float | None = None  # on the kernel's clock
+        self._exit: Exit | None = None
+
+    def run(self, failure: tuple[int, Ending] | None = None) -> Exit:
+        """Supervise until the lifecycle says exit. `failure` is the command that could not be started."""
+        if self._tracing:
+            self._say(trace.started(self._life.commands))
+        self._reap(failure)
+        while self._exit is None:
+            for signum in self._kernel.wait(self._time_left()):
+                self._arrived(signum)
+            self._reap()
+            self._look_for_adopted()
+            if self._deadline is not None and self._time_left() == 0:
+                self._deadline = None
+                self._handle(Timeout(at=self._now()))
+        return self._exit
+
+    def survivors(self) -> list[str]:
+        """Descriptions of what is still alive."""
+        return [self._kernel.describe(pid) for pid in self._kernel.descendants()]
+
+    # What the kernel says
+
+    def _arrived(self, signum: int) -> None:
+        if signum == signals.SIGCHLD:
+            self._reap()
+        elif signum in self._forward and signum != signals.SIGTERM:
+            self._handle(Forward(signum, at=self._now()))
+        else:
+            self._handle(Terminate(signum, at=self._now()))
+
+    def _reap(self, failure: tuple[int, Ending] | None = None) -> None:
+        endings = [failure] if failure else []
+        reaped, drained = self._kernel.reap()
+        for pid, status in reaped:
+            self._known.discard(pid)
+            self._refused.discard(pid)
+            if pid in self._commands:
+                endings.append((self._commands.pop(pid), ending(status)))
+        if endings:
+            self._handle(CommandEnded(*endings, at=self._now()))
+        if drained:
+            self._handle(Drained(at=self._now()))
+
+    def _look_for_adopted(self) -> None:
+        if self._exit is None and self._life.state is not RUNNING:
+            adopted = [pid for pid in self._kernel.children() if pid not in self._known]
+            if adopted:
+                self._known.update(adopted)
+                self._handle(OrphansAdopted(*adopted, at=self._now()))
+
+    # What the lifecycle decides
+
+    def _handle(self, event: Event) -> None:
+        if self._exit is not None:
+            return
+        taken = self._life.handle(event)
+        for effect in taken.effects:
+            self._perform(effect)
+        if self._tracing:
+            self._say(trace.taken(taken, self._life.commands, signals.name))
+
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, Signal):
+            self._signal(effect)
+        elif isinstance(effect, SetClock):
+            self._deadline = self._kernel.now() + effect.seconds
+        else:
+            self._exit = effect
+
+    def _signal(self, effect: Signal) -> None:
+        children = self._kernel.children() if effect.pids is None else effect.pids
+        if self._life.state is not RUNNING:
+            self._known.update(children)
+        for pid in self._kernel.descendants() if effect.tree else children:
+            try:
+                self._kernel.kill(pid, effect.signum)
+            except PermissionError:
+                if pid not in self._refused:
+                    self._refused.add(pid)
+                    self._say(f"warning: not permitted to signal {self._kernel.describe(pid)}")
+
+    # The clock
+
+    def _now(self) -> float:
+        return self._kernel.now() - self._started_at
+
+    def _time_left(self) -> float | None:
+        return None if self._deadline is None else max(self._deadline - self._kernel.now(), 0)
+
+
+def ending(status: int) -> Ending:
+    """What a wait status says (wait(2))."""
+    code = os.waitstatus_to_exitcode(status)
+    return Ending(code) if code >= 0 else Ending(128 - code, -code, core=os.WCOREDUMP(status))

@@ -1,0 +1,191 @@
+"""What a run remembers, and each guard and action of the chart by its name."""
+
+from __future__ import annotations
+
+from statechart.chart import CHART, State
+from statechart.effects import Exit, SetClock, Signal
+from statechart.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from statechart.chart import Arc
+    from statechart.effects import Effect
+    from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, Terminate
+
+SIGKILL = 9  # the same on every Linux architecture (signal(7)), as is
+SIGCONT = 18  # on all but alpha, mips, parisc and sparc, for which there is no container image of Python
+
+# A killed process still needs a moment to die, so the last SIGKILL has at least this many seconds.
+# Else `-t 0` would always end in "gave up".
+KILL_SECONDS = 1.0
+
+
+class Command:
+    """A command: what was asked for, and what became of it."""
+
+    __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "step")
+
+    def __init__(self, argv: Sequence[str], pid: int | None) -> None:
+        self.argv = argv
+        self.pid = pid  # None: never started
+        self.ending: Ending | None = None
+        self.ended_at = 0.0
+        self.step = 0  # the step that was in force when it ended
+        self.own_signals: dict[int, bool] = {}  # signum -> was the last one sent on our own initiative?
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.pid is not None and self.ending is None
+
+    @property
+    def failed(self) -> bool:
+        """Whether its end counts: THE RULE of the exit status.
+
+        Not 0, and not a death by a signal that muinit sent on its own initiative. An exit code of 128 + n
+        is a death by n (so JVMs, shells and many runtimes report it). A signal sent because muinit was
+        told to stop, or told to forward it, is not its own initiative.
+        """
+        assert self.ending is not None
+        return self.ending.code != 0 and not self.own_signals.get(self.ending.death, False)
+
+
+class Taken(Value):
+    """A row that was taken: on what, from where, to where, under which guard, and what must now be done."""
+
+    __slots__ = ("after", "before", "effects", "event", "guard")
+
+    def __init__(self, event: Event, before: str, after: str, guard: str, effects: tuple[Effect, ...]) -> None:
+        self.event = event
+        self.before = before
+        self.after = after
+        self.guard = guard
+        self.effects = effects
+
+
+class Lifecycle:
+    """One run: `handle` takes an event and returns what was decided.
+
+    `commands` are those of the command line, in order; `steps` the numbers of the signals that stop
+    them, at least one; `timeout` the seconds that each step waits for the next, 0 to infinity.
+    """
+
+    __slots__ = ("_effects", "arc", "code", "commands", "decider", "ended", "state", "step", "steps", "timeout", "told")
+
+    def __init__(self, commands: Sequence[Command], steps: Sequence[int], timeout: float) -> None:
+        self.state = State.RUNNING
+        self.arc: Arc | None = None  # the row last taken
+        self.commands = commands
+        self.steps = steps
+        self.timeout = timeout
+        self.step = 0  # 0: none was sent yet
+        self.told = 0  # the signal that told us to stop, or 0
+        self.ended: list[Command] = []  # in the order of their end
+        self.decider: Command | None = None  # whose code it is
+        self.code = 0
+        self._effects: list[Effect] = []
+
+    def handle(self, event: Event) -> Taken:
+        """Take one event to completion.
+
+        Raises `transitions.MachineError` in EXITED, where nothing can happen any more; nothing is changed then.
+        """
+        before = self.stage
+        self._effects = []
+        CHART.events[event.name].trigger(self, event)
+        assert self.arc is not None
+        return Taken(event, before, self.stage, self.arc.guard, tuple(self._effects))
+
+    @property
+    def stage(self) -> str:
+        """The state, with the step where one is in force: "TERMINATING [step 1 of 2]"."""
+        if self.state in (State.TERMINATING, State.DRAINING):
+            return f"{self.state.name} [step {self.step} of {len(self.steps)}]"
+        return self.state.name
+
+    # Guards
+
+    def last_command(self, event: CommandEnded) -> bool:
+        """Whether no command is left alive after these."""
+        ended = [index for index, _ in event.endings]
+        return not any(command.alive for index, command in enumerate(self.commands) if index not in ended)
+
+    def step_left(self, event: Event) -> bool:
+        """Whether there is a step after the one in force."""
+        return self.step < len(self.steps)
+
+    # Actions
+
+    def relay(self, event: Forward) -> None:
+        """Pass the signal on to every child."""
+        self._remember_sending(event.signum, own=False)
+        self._effects.append(Signal(event.signum))
+
+    def obey(self, event: Terminate) -> None:
+        """Remember that we were told: what we send from now on is not our own initiative."""
+        self.told = event.signum
+
+    def restart_steps(self, event: Event) -> None:
+        """Back to step 1."""
+        self.step = 1
+
+    def next_step(self, event: Event) -> None:
+        """On to the next step."""
+        self.step += 1
+
+    def send_step(self, event: Event) -> None:
+        """Send the step's signal to every child, and wait the step's time."""
+        signum = self._step_signum
+        self._remember_sending(signum, own=not self.told)
+        self._send_step_to(None)
+        last_kill = signum == SIGKILL and not self.step_left(event)
+        self._effects.append(SetClock(max(self.timeout, KILL_SECONDS) if last_kill else self.timeout))
+
+    def send_step_to_adopted(self, event: OrphansAdopted) -> None:
+        """Send the step's signal to those who missed it; the clock runs on."""
+        self._send_step_to(event.pids)
+
+    def record(self, event: CommandEnded) -> None:
+        """Remember how the commands ended."""
+        for index, ending in event.endings:
+            command = self.commands[index]
+            command.ending = ending
+            command.ended_at = event.at
+            command.step = self.step
+            self.ended.append(command)
+
+    def choose_code(self, event: CommandEnded) -> None:
+        """The exit status is that of the first command that failed, else 0."""
+        self.decider = next((command for command in self.ended if command.failed), None)
+        if self.decider is not None and self.decider.ending is not None:
+            self.code = self.decider.ending.code
+
+    def finish(self, event: Event) -> None:
+        """Nothing is left: exit."""
+        self._effects.append(Exit(self.code))
+
+    def give_up(self, event: Event) -> None:
+        """Something outlived the last step: exit, and say so."""
+        self.code = 1
+        self._effects.append(Exit(self.code, gave_up=True))
+
+    # What actions share
+
+    @property
+    def _step_signum(self) -> int:
+        return self.steps[self.step - 1]
+
+    def _send_step_to(self, pids: tuple[int, ...] | None) -> None:
+        if self._step_signum == SIGKILL:
+            # Nobody can stop their own children any more, so the whole tree, at each adoption again.
+            self._effects.append(Signal(SIGKILL, tree=True))
+        else:
+            # A stopped process acts on a signal only once it is continued (signal(7)).
+            self._effects += [Signal(self._step_signum, pids), Signal(SIGCONT, pids)]
+
+    def _remember_sending(self, signum: int, *, own: bool) -> None:
+        for command in self.commands:
+            if command.alive:
+                command.own_signals[signum] = own
