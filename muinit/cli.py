@@ -11,11 +11,11 @@ SEPARATOR = "---"
 OPTIONS = (
     ("-h", "--help", "", "show this help and exit"),
     ("-V", "--version", "", "show the version and exit"),
-    ("-k", "--stop-signals", "SIGNALS", "signals that stop the commands, one a step; default: SIGTERM,SIGKILL"),
-    ("-s", "--forward-signals", "SIGNALS", "signals to forward to the commands; default: SIGINT"),
-    ("-t", "--timeout", "SECONDS", "how long each step waits before the next; default: 2"),
-    ("-q", "--quiet", "", "do not say why, when the exit status is not 0"),
-    ("", "--trace-states", "", "print a line for each event taken: when, state, event, what is done"),
+    ("-k", "--stop-signals", "SIGNALS", "the termination steps; default: SIGTERM,SIGKILL"),
+    ("-s", "--forward-signals", "SIGNALS", "signals to forward; default: SIGINT"),
+    ("-t", "--timeout", "SECONDS", "wait of each step before the next; default: 2"),
+    ("-q", "--quiet", "", "do not say why the exit status is not 0"),
+    ("", "--trace-states", "", "print a line for each event taken"),
 )
 _LONG = {long: (short, long, metavar) for short, long, metavar, _ in OPTIONS}
 _SHORT = {short: (short, long, metavar) for short, long, metavar, _ in OPTIONS if short}
@@ -46,15 +46,15 @@ def parse(argv: list[str]) -> Options:
     options = Options()
     words = argv[:first]
     while words and not options.show:
-        flag, metavar, value = _next_option(words)
-        if metavar:
-            _SETTERS[flag](options, flag, value)
-        elif flag == "--quiet":
+        typed, option, value = _next_option(words)
+        if option in _SETTERS:
+            _SETTERS[option](options, typed, value)
+        elif option == "--quiet":
             options.quiet = True
-        elif flag == "--trace-states":
+        elif option == "--trace-states":
             options.trace = True
         else:
-            options.show = flag
+            options.show = option
     options.commands = _commands(argv[first:])
     if not options.commands and not options.show:
         raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]'")
@@ -63,7 +63,7 @@ def parse(argv: list[str]) -> Options:
 
 
 def _next_option(words: list[str]) -> tuple[str, str, str]:
-    """Take one option off the front: its long name, its metavar and its value."""
+    """Take one option off the front: as it was typed, its long name, its value."""
     word = words.pop(0)
     if word.startswith("--"):
         flag, equals, value = word.partition("=")
@@ -84,7 +84,7 @@ def _next_option(words: list[str]) -> tuple[str, str, str]:
         raise UsageError(f"{flag} takes no value, but was given '{value}'")
     elif equals and not metavar:
         words.insert(0, f"-{value}")  # -qV is -q -V
-    return long, metavar, value
+    return flag, long, value
 
 
 def _commands(words: list[str]) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 import _signal
 import os
-from errno import ENOEXEC
+from errno import ENOENT, ENOEXEC
 from select import POLLIN, poll
 from time import monotonic
 
@@ -62,6 +62,8 @@ class Kernel:
         posix_spawn(3), because nothing of Python runs between its fork and its exec: a SIGTERM in that window
         is lost with os.fork and exec (measured: 135 of 150). Raises OSError with the errno of fork or exec.
         """
+        if not argv[0]:  # Python refuses it with a ValueError
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
         try:
             return self._spawn(argv[0], argv)
         except OSError as error:
@@ -138,9 +140,12 @@ class Kernel:
             pass
 
     def kill_everything(self) -> None:
-        """SIGKILL all descendants: the last resort of a muinit that is broken."""
-        for pid in self.descendants():
-            self.kill(pid, signals.SIGKILL)
+        """SIGKILL all descendants until none is left, for a second: the last resort of a muinit that is broken."""
+        deadline = monotonic() + 1
+        while not self.reap()[1] and monotonic() < deadline:
+            for pid in self.descendants():
+                self.kill(pid, signals.SIGKILL)
+            _signal.sigtimedwait([signals.SIGCHLD], 0.1)
 
     def describe(self, pid: int) -> str:
         """What the process table says of a process: "pid 12 (sshd, state D)"."""
@@ -159,7 +164,7 @@ class Kernel:
         for number in self._caught:
             _signal.signal(number, self._deliver)
 
-    def _deliver(self, number: int, frame: object) -> None:
+    def _deliver(self, number: int, _frame: object) -> None:
         # The pipe is the news. This is for the day on which it is full: then the kernel drops the byte.
         self._delivered.add(number)
 
@@ -235,4 +240,4 @@ def _stat(pid: int) -> tuple[str, str, int]:
     # The name stands in parentheses, and can have blanks and parentheses of its own.
     head, _, tail = stat.rpartition(b")")
     state, parent = tail.split()[:2]
-    return ascii(head.partition(b"(")[2].decode("ascii", "replace"))[1:-1], state.decode(), int(parent)
+    return head.partition(b"(")[2].decode(errors="replace"), state.decode(), int(parent)

@@ -18,9 +18,11 @@ class Stderr:
         self._fd: int | None = None
 
     def line(self, text: str) -> None:
-        """Write one line, with the name of the program before it."""
+        """Write one line, with the name of the program before it; what would break or move the line is escaped."""
+        if not text.isprintable():
+            text = text.encode("unicode_escape").decode()
         dropped = f" ({self._dropped} lines dropped before this one)" if self._dropped else ""
-        data = f"muinit: {text}{dropped}".encode("utf-8", "backslashreplace")[: _LONGEST - 1] + b"\n"
+        data = f"muinit: {text}{dropped}".encode()[: _LONGEST - 1] + b"\n"
         if self._fd is None:
             self._fd = _open()
         try:

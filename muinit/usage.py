@@ -43,7 +43,7 @@ def _options() -> str:
     lines = []
     for short, long, metavar, words in OPTIONS:
         flags = f"{short or '  '}{',' if short else ' '} {long} {metavar}"
-        lines.append(f"  {flags:31} {words}\n")
+        lines.append(f"  {flags:30} {words}\n")
     return "".join(lines)
 
 

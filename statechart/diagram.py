@@ -60,7 +60,6 @@ def table() -> str:
         dest = f"**{arc.dest}** " if arc.dest and arc.dest != arc.source else ""
         does = ", ".join(arc.actions) or f"nothing: {arc.why}"
         cells.setdefault((name, arc.source), []).append(f"{guard}{dest}{does}")
-    lines = ["| event | " + " | ".join(live) + " |", "|---" * (len(live) + 1) + "|"]
-    for name in CHART.events:
-        lines.append(f"| `{name}` | " + " | ".join("<br>".join(cells[name, state]) for state in live) + " |")
-    return "\n".join(lines)
+    heads = ["event", *live], ["---"] * (len(live) + 1)
+    body = [[f"`{name}`", *("<br>".join(cells[name, state]) for state in live)] for name in CHART.events]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [*heads, *body])

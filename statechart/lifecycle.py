@@ -167,7 +167,8 @@ class Lifecycle:
         self._effects.append(Exit(self.code))
 
     def give_up(self, event: Event) -> None:
-        """Something outlived the last step: exit, and say so."""
+        """Something outlived the last step: exit with 1, whatever the commands did."""
+        self.decider = None
         self.code = 1
         self._effects.append(Exit(self.code, gave_up=True))
 

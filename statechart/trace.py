@@ -26,16 +26,18 @@ WIDTH = len("TERMINATING [step 1 of 2] -> TERMINATING [step 2 of 2]")
 
 
 def title(argv: Sequence[str]) -> str:
-    """The command line on one line, cut to 40 characters, with nothing in it that moves a cursor."""
+    """The command line, cut to 40 characters, with nothing in it that moves a cursor."""
     text = " ".join(argv)
     if len(text) > LONGEST:
         text = text[: LONGEST - 3] + "..."
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def who(command: Command) -> str:
-    """The command as it is called in every line: by pid and command line."""
-    return f"pid {command.pid} ({title(command.argv)})" if command.pid else f"({title(command.argv)})"
+    """The command as it is called in every line: by pid, name and arguments; by its path where it has no pid."""
+    if command.pid is None:
+        return f"({title(command.argv)})"
+    return f"pid {command.pid} ({title([command.argv[0].rpartition('/')[2], *command.argv[1:]])})"
 
 
 def how(ending: Ending, signame: Signame) -> str:

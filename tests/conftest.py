@@ -1,0 +1,38 @@
+"""How the tests start processes: as an ordinary process, and as PID 1 of a PID namespace of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from functools import cache, partial
+
+import pytest
+
+from tests.harness import AS_INIT, Run
+
+# A shell without job control starts its background jobs with these ignored, and an ignored signal is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+@cache
+def why_no_namespace() -> str:
+    done = subprocess.run([*AS_INIT, "true"], capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else ""
+
+
+def need(what: str, why_not: str) -> None:
+    """Skip, with the reason; but in CI what can run must run."""
+    if why_not:
+        assert not os.environ.get("CI"), f"CI must be able to run this: {what}: {why_not}"
+        pytest.skip(f"{what}: {why_not}")
+
+
+@pytest.fixture(params=["process", "pid1"])
+def run(request: pytest.FixtureRequest) -> Callable[..., Run]:
+    """Start muinit on these commands: once as an ordinary process, once as PID 1."""
+    if request.param == "pid1":
+        need("a PID namespace", why_no_namespace())
+    return partial(Run, pid1=request.param == "pid1")

@@ -1,0 +1,178 @@
+"""Start muinit on real processes, talk with them, and see that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+ROOT = Path(__file__).parent.parent
+MUINIT = [str(Path(sys.executable).with_name("muinit"))]
+KID = [sys.executable, "-I", "-S", str(ROOT / "tests/kids/kid.py")]
+AS_INIT = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+PATIENCE = 20.0  # seconds; a deadline that only a broken run meets
+
+
+def kid(name: str, *rules: str) -> list[str]:
+    return [*KID, name, *rules]
+
+
+class Run:
+    """One run of muinit. Use it as a context manager: at the end nothing of it may be alive."""
+
+    def __init__(self, *commands: list[str], options: str = "", pid1: bool = False, **popen: Any) -> None:
+        words = [word for command in commands for word in ("---", *command)]
+        self.tag = f"MUINIT_TEST={uuid.uuid4().hex}"
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        popen["env"] = {**popen.get("env", os.environ), **dict([self.tag.split("=")])}
+        argv = [*(AS_INIT if pid1 else []), *MUINIT, *options.split(), *words]
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr, **popen
+        )
+        self.pid1 = pid1
+        self.started = time.monotonic()
+        self.pids: dict[str, int] = {}  # of the kids, in muinit's PID namespace
+        self._unread = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        left = self.survivors()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        if kind is not None:
+            print("stderr:", self.err, "stdout:", self._unread)
+        self.stderr.close()
+        assert kind is not None or not left, f"left alive: {left}"
+
+    # Talk
+
+    def line(self) -> str:
+        """The next line that a command wrote."""
+        assert self.process.stdout is not None
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+            assert ready, f"no word within {PATIENCE} s; stderr: {self.err}"
+            data = os.read(self.process.stdout.fileno(), 65536)
+            assert data, f"no more words; got {self._unread!r}; stderr: {self.err}"
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode()
+
+    def hear(self, *expected: str) -> None:
+        """Wait for these lines, in any order."""
+        left = list(expected)
+        while left:
+            line = self.line()
+            assert line in left, f"heard {line!r} instead of one of {left}; stderr: {self.err}"
+            left.remove(line)
+
+    def ready(self, *names: str) -> None:
+        """Wait until these kids are ready."""
+        while not set(names) <= set(self.pids):
+            name, word, pid = self.line().split()
+            assert word == "ready"
+            self.pids[name] = int(pid)
+
+    @property
+    def init(self) -> int:
+        """The pid of muinit, in our PID namespace."""
+        if not self.pid1:
+            return self.process.pid
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return int(wait_for(lambda: children.read_text().split())[0])
+
+    def signal(self, number: int) -> None:
+        os.kill(self.init, number)
+
+    def kill(self, name: str, number: int) -> None:
+        os.kill(self.outside(self.pids[name]), number)
+
+    def outside(self, pid: int) -> int:
+        """The pid in our namespace of a process that has this one in muinit's."""
+        if not self.pid1:
+            return pid
+        return next(ours for ours in tagged(self.tag) if status(ours)["NSpid"].split()[1:] == [str(pid)])
+
+    # The end
+
+    def survivors(self) -> list[int]:
+        return [pid for pid in tagged(self.tag) if status(pid).get("State", "Z")[0] not in "ZX"]
+
+    def end(self) -> int:
+        """Wait for the end: the exit status, as a shell would say it. Nothing may be left by then."""
+        code = self.process.wait(PATIENCE)
+        self.seconds = time.monotonic() - self.started
+        left = self.survivors()
+        assert not left, f"left alive: {[(pid, status(pid).get('Name')) for pid in left]}"
+        return code if code >= 0 else 128 - code
+
+    @property
+    def err(self) -> str:
+        """What muinit said."""
+        self.stderr.seek(0)
+        return self.stderr.read().decode()
+
+
+def kernel_says(script: str) -> str:
+    """Run a script that has a Kernel `k` with everything blocked: handlers are for a process of their own."""
+    prologue = (
+        "import os, signal\n"
+        "mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        "from muinit.kernel import Kernel\n"
+        "k = Kernel(mask)\n"
+        "def me(*numbers):\n"
+        "    for n in numbers: os.kill(os.getpid(), n)\n"
+    )
+    argv = [sys.executable, "-c", prologue + script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def tagged(tag: str) -> list[int]:
+    """The processes with this variable in their environment."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            try:
+                if tag.encode() in Path(f"/proc/{entry}/environ").read_bytes():
+                    found.append(int(entry))
+            except OSError:
+                pass
+    return found
+
+
+def status(pid: int) -> dict[str, str]:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def wait_for(claim: Any, seconds: float = PATIENCE) -> Any:
+    """Ask until the answer is true, and return it. For facts of the kernel that no one announces."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := claim():
+                return answer
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)

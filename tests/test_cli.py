@@ -1,0 +1,157 @@
+"""The command line: every option in every spelling, and one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import muinit
+from muinit import cli, usage
+from muinit.cli import UsageError, parse
+from tests.harness import MUINIT, PATIENCE
+
+COMMAND = ["---", "true"]
+
+
+def test_the_defaults() -> None:
+    options = parse(COMMAND)
+    assert options.commands == [["true"]]
+    assert options.steps == [15, 9]
+    assert options.forward == []  # SIGINT, unless the caller had it ignored
+    assert options.timeout == 2.0
+    assert not options.trace
+    assert not options.quiet
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        ("-k 15", "steps", [15]),
+        ("-k TERM,sigint,9", "steps", [15, 2, 9]),
+        ("-k RTMIN,RTMIN+3,SIGRTMAX-1,RTMAX", "steps", [34, 37, 63, 64]),
+        ("-kINT -k KILL", "steps", [2, 9]),
+        ("--stop-signals HUP --stop-signals=QUIT", "steps", [1, 3]),
+        ("-s USR1,10,SIGUSR2", "forward", [10, 10, 12]),
+        ("-s 1 -s 2", "forward", [1, 2]),
+        ("--forward-signals=WINCH", "forward", [28]),
+        ("-t 0", "timeout", 0.0),
+        ("-t 0.25", "timeout", 0.25),
+        ("-t5", "timeout", 5.0),
+        ("-t inf", "timeout", math.inf),
+        ("--timeout=.5", "timeout", 0.5),
+        ("--trace-states", "trace", True),
+        ("-q", "quiet", True),
+        ("--quiet", "quiet", True),
+        ("-qh", "show", "--help"),
+        ("-V -k nonsense", "show", "--version"),
+    ],
+)
+def test_options(words: str, field: str, value: object) -> None:
+    assert getattr(parse([*words.split(), *COMMAND]), field) == value
+
+
+@pytest.mark.parametrize(
+    ("argv", "commands"),
+    [
+        (["---", "a", "-x", "---", "b"], [["a", "-x"], ["b"]]),
+        (["---", "---", "a", "---", "---"], [["a"]]),
+        (["---", "a", "--", "----", "-k", "-", ""], [["a", "--", "----", "-k", "-", ""]]),
+        (["---", "a\nb", "\udcff", "--help"], [["a\nb", "\udcff", "--help"]]),
+    ],
+)
+def test_commands_are_word_for_word(argv: list[str], commands: list[list[str]]) -> None:
+    assert parse(argv).commands == commands
+
+
+BAD = [
+    ("-x", "unknown option '-x': expected options (--help, "),
+    ("--frobnicate", "unknown option '--frobnicate'"),
+    ("-qx", "unknown option '-x'"),
+    ("-", "argument before '---' '-'"),
+    ("word", "argument before '---' 'word'"),
+    ("-k", "-k needs a value: -k SIGNALS"),
+    ("--timeout", "--timeout needs a value: --timeout SECONDS"),
+    ("--quiet=yes", "--quiet takes no value, but was given 'yes'"),
+    ("--stop-signals=", "--stop-signals '': expected at least one signal"),
+    ("-k NOPE", "-k 'NOPE': 'NOPE' is no signal; expected names (TERM, SIGTERM, RTMIN+3) or numbers (1 to 64"),
+    ("-k 0", "-k '0': '0' is no signal"),
+    ("-k 65", "-k '65': '65' is no signal"),
+    ("-k -1", "-k '-1': '-1' is no signal"),
+    ("-k 32", "-k '32': '32' is no signal"),
+    ("-k RTMIN+31", "'RTMIN+31' is no signal"),
+    ("-k RTMAX+1", "'RTMAX+1' is no signal"),
+    ("-k TERM+1", "'TERM+1' is no signal"),
+    ("-k RTMIN+", "'RTMIN+' is no signal"),
+    ("-k _DFL", "'_DFL' is no signal"),
+    ("-k SIGSIGTERM", "'SIGSIGTERM' is no signal"),
+    ("-k 15:9", "'15:9' is no signal"),
+    ("-k 15;9", "'15;9' is no signal"),
+    ("-k 15,,9", "-k '15,,9': '' is no signal"),
+    ("-k \u0661", "is no signal"),
+    ("-t -1", "-t '-1': expected seconds, 0 or more (2, 0.5, inf)"),
+    ("-t 2s", "-t '2s': expected seconds"),
+    ("-t nan", "-t 'nan': expected seconds"),
+    ("-t 1_0", "-t '1_0': expected seconds"),
+    ("-t .", "-t '.': expected seconds"),
+    ("-t 1e3", "-t '1e3': expected seconds"),
+    ("-s KILL", "-s 'KILL': SIGKILL cannot be caught; expected signals other than "),
+    ("-s INT,STOP", "-s 'INT,STOP': SIGSTOP cannot be caught"),
+    ("-s ALRM", "SIGALRM is muinit's own"),
+    ("-s 17", "SIGCHLD is muinit's own"),
+    *[
+        (f"-s {name}", f"SIG{name} means that muinit itself is broken")
+        for name in ["SEGV", "BUS", "FPE", "ILL", "TRAP", "SYS", "ABRT"]
+    ],
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[words for words, _ in BAD])
+def test_bad_input_is_one_line_that_says_what_is_accepted(words: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse([*words.split(" "), *COMMAND])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("argv", [[], ["---"], ["---", "---"], ["-t", "1"]])
+def test_at_least_one_command_is_needed(argv: list[str]) -> None:
+    with pytest.raises(UsageError, match="no command: expected '--- COMMAND"):
+        parse(argv)
+
+
+def muinit_says(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MUINIT, *argv], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def test_bad_input_exits_1_and_starts_nothing(tmp_path: Path) -> None:
+    done = muinit_says("-k", "a\nb", "---", "touch", str(tmp_path / "started"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("muinit: -k 'a\\nb': 'a\\nb' is no signal; expected names")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_on_stdout(flag: str) -> None:
+    done = muinit_says(flag)
+    assert (done.returncode, done.stdout, done.stderr) == (0, usage.TEXT, "")
+    for section in ("COMMANDS", "SIGNAL FORWARDING", "SUBPROCESS TERMINATION", "EXIT STATUS"):
+        assert f"\n{section}\n" in usage.TEXT
+    for short, long, metavar, _ in cli.OPTIONS:
+        assert f"{short}, {long} {metavar}" if short else f"    {long} {metavar}" in usage.TEXT
+    assert max(map(len, usage.TEXT.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_version(flag: str) -> None:
+    assert muinit_says(flag).stdout == f"muinit {muinit.__version__}\n"
+
+
+def test_help_that_cannot_be_written_is_an_error() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*MUINIT, "-h"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "muinit: cannot write to stdout: No space left on device\n"

@@ -1,0 +1,307 @@
+"""muinit on real processes: as an ordinary process, and as PID 1."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.exit_table import CASES, Case
+from tests.harness import MUINIT, Run, kid, status, wait_for
+
+Start = Callable[..., Run]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.a}, {case.b}")
+def test_exit_status_table(run: Start, case: Case) -> None:
+    with run(*case.commands, options="-t 0.2") as it:
+        if case.do:
+            it.ready("A", "B")
+            it.signal(case.do) if case.told else it.kill("A", case.do)
+        assert it.end() == case.code
+        assert (it.err == "") == (case.code == 0)
+        assert it.err.count("\n") <= 1
+
+
+def test_command_that_cannot_be_started_stops_those_before_it_and_no_later_one_starts(run: Start) -> None:
+    with run(kid("A", "TERM=exit 0"), ["muinit-no-such-program"], ["touch", "/muinit-was-here"]) as it:
+        assert it.end() == 127
+        assert "(muinit-no-such-program) was not found" in it.err
+        assert "(touch /muinit-was-here) was not started" in it.err
+    assert not os.path.exists("/muinit-was-here")
+
+
+def test_first_failure_decides(run: Start) -> None:
+    with run(kid("A", "TERM=exit 4"), kid("B", "USR1=exit 0"), kid("C", "TERM=exit 5", "CONT=say")) as it:
+        it.ready("A", "B", "C")
+        it.kill("C", signal.SIGSTOP)
+        it.kill("B", signal.SIGUSR1)
+        assert it.end() in (4, 5)
+
+
+def test_deaths_before_the_first_look_are_the_commands_own(run: Start) -> None:
+    """Both end while muinit still loads: B's SIGTERM cannot have come from muinit."""
+    with run(["true"], ["sh", "-c", "kill -TERM $$"]) as it:
+        assert it.end() == 143
+
+
+def test_silent_when_all_is_well(run: Start) -> None:
+    with run(["true"], ["sleep", "100"]) as it:
+        assert it.end() == 0
+        assert it.err == ""
+
+
+def test_quiet_is_silent_at_a_failure_too(run: Start) -> None:
+    with run(["false"], options="-q") as it:
+        assert it.end() == 1
+        assert it.err == ""
+
+
+def test_last_line_says_who_decided_how_and_what_became_of_the_others(run: Start) -> None:
+    with run(kid("A", "USR1=exit 3"), kid("B", "TERM=ignore"), options="-t 0.1") as it:
+        it.ready("A", "B")
+        it.kill("A", signal.SIGUSR1)
+        assert it.end() == 3
+        a, b = it.pids["A"], it.pids["B"]
+        assert it.err.startswith(f"muinit: exit 3: pid {a} (")
+        assert ") exited 3 after " in it.err
+        assert f"; pid {b} (" in it.err
+        assert it.err.endswith(") died of SIGKILL in step 2 of 2\n")
+
+
+def test_each_step_waits_its_time_and_no_longer(run: Start) -> None:
+    with run(kid("A", "HUP=say", "TERM=say"), options="-k HUP,TERM,KILL -t 0.2 --trace-states") as it:
+        it.ready("A")
+        it.signal(signal.SIGTERM)
+        it.hear("A HUP", "A TERM")
+        assert it.end() == 137
+        times = [float(line.split()[1]) for line in it.err.splitlines() if " s  " in line]
+        assert 0.2 <= times[2] - times[1] < 2  # HUP to TERM
+        assert 0.2 <= times[3] - times[2] < 2  # TERM to KILL
+        assert times[4] - times[3] < 0.2  # KILL to the end, far less than its time
+
+
+def test_zero_timeout_means_the_next_step_at_once(run: Start) -> None:
+    with run(kid("A", "TERM=ignore"), options="-t 0") as it:
+        it.ready("A")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 137
+
+
+def test_infinite_timeout_waits(run: Start) -> None:
+    with run(kid("A", "TERM=say", "USR1=exit 0"), options="-t inf") as it:
+        it.ready("A")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1")
+        assert it.end() == 0
+
+
+def test_sigterm_restarts_the_steps(run: Start) -> None:
+    with run(kid("A", "HUP=say", "TERM=say", "USR1=exit 0"), options="-k HUP,TERM -t 60") as it:
+        it.ready("A")
+        for _ in range(3):
+            it.signal(signal.SIGTERM)
+            it.hear("A HUP")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1")
+        assert it.end() == 0
+
+
+def test_sigterm_restarts_the_steps_for_orphans_too(run: Start) -> None:
+    with run(kid("A", "orphan B,TERM=say,USR1=exit 0", "USR1=exit 0"), options="-k TERM -t 60") as it:
+        it.ready("A", "B")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1", "B TERM")
+        it.signal(signal.SIGTERM)
+        it.hear("B TERM")
+        it.kill("B", signal.SIGUSR1)
+        it.hear("B USR1")
+        assert it.end() == 0
+
+
+def test_survivors_of_the_last_step_are_named(run: Start) -> None:
+    with run(kid("A", "TERM=ignore"), options="-k TERM -t 0.1") as it:
+        it.ready("A")
+        pid, outside = it.pids["A"], it.outside(it.pids["A"])
+        it.signal(signal.SIGTERM)
+        assert it.process.wait(20) == 1
+        assert f"the time of the last step (SIGTERM) ran out and left alive: pid {pid} (" in it.err
+        assert "state S)" in it.err
+        if not it.pid1:  # the kernel kills what PID 1 leaves behind
+            os.kill(outside, signal.SIGKILL)
+        wait_for(lambda: not it.survivors())
+
+
+def test_forwarded_signals_reach_every_command_and_orphan_and_stop_nothing(run: Start) -> None:
+    rules = "INT=say", "HUP=say", "RTMIN+3=say"
+    commands = kid("A", *rules), kid("B", "orphan C," + ",".join(rules), *rules)
+    with run(*commands, options="-s INT,1 -s RTMIN+3") as it:
+        it.ready("A", "B", "C")
+        for number, word in ((signal.SIGINT, "INT"), (signal.SIGHUP, "HUP"), (signal.SIGRTMIN + 3, "RTMIN+3")):
+            it.signal(number)
+            it.hear(f"A {word}", f"B {word}", f"C {word}")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 143
+
+
+def test_a_deadly_signal_stops_us_gracefully_but_not_pid_1(run: Start) -> None:
+    with run(kid("A", "TERM=exit 0", "INT=say")) as it:
+        it.ready("A")
+        it.signal(signal.SIGUSR2)
+        if it.pid1:
+            it.signal(signal.SIGINT)
+            it.hear("A INT")
+            it.signal(signal.SIGTERM)
+        it.hear("A TERM")
+        assert it.end() == 0
+
+
+def test_a_forwarded_death_counts_but_a_later_stop_on_our_own_does_not(run: Start) -> None:
+    with run(kid("A", "INT=exit 0"), kid("B", "INT=say")) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGINT)
+        it.hear("A INT", "B INT")
+        assert it.end() == 0  # A exited 0, B died of our SIGTERM
+
+
+def test_fault_signals_are_not_forwarded_and_do_not_stop_us(run: Start) -> None:
+    with run(kid("A", "INT=say")) as it:
+        it.ready("A")
+        for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGALRM if it.pid1 else signal.SIGFPE):
+            it.signal(number)
+        it.signal(signal.SIGINT)
+        it.hear("A INT")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 143
+
+
+def test_orphans_neither_end_the_run_nor_decide_its_code(run: Start) -> None:
+    with run(kid("A", "orphan B,USR1=exit 9", "INT=say", "TERM=exit 0")) as it:
+        it.ready("A", "B")
+        outside = it.outside(it.pids["B"])
+        it.kill("B", signal.SIGUSR1)
+        it.hear("B USR1")
+        wait_for(lambda: not status(outside))  # reaped
+        it.signal(signal.SIGINT)
+        it.hear("A INT")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")
+        assert it.end() == 0
+
+
+def test_an_orphan_adopted_during_a_step_gets_its_signal_at_once(run: Start) -> None:
+    """B is A's child and hears nothing while A lives; A leaves it behind, and its SIGTERM comes, long before KILL."""
+    with run(kid("A", "kid B,TERM=say,USR1=exit 0,setsid", "TERM=exit 0"), options="-t 60") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM")
+        it.kill("B", signal.SIGUSR1)
+        it.hear("B USR1")
+        assert it.end() == 0
+
+
+def test_an_orderly_parent_stops_its_own_children(run: Start) -> None:
+    with run(kid("A", "kid B,TERM=say", "TERM=say", "USR1=exit 0"), options="-t 60") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")  # and B nothing
+        it.kill("B", signal.SIGKILL)
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1")
+        assert it.end() == 0
+
+
+def test_sigkill_reaches_the_whole_tree(run: Start) -> None:
+    rules = "TERM=ignore"
+    with run(kid("A", f"kid B,{rules},setsid", f"orphan C,{rules},setsid", rules), options="-t 0.1") as it:
+        it.ready("A", "B", "C")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 137
+
+
+def test_a_stopped_command_is_continued_to_act_on_its_signal(run: Start) -> None:
+    with run(kid("A", "TERM=exit 0"), options="-t 60") as it:
+        it.ready("A")
+        it.kill("A", signal.SIGSTOP)
+        outside = it.outside(it.pids["A"])
+        wait_for(lambda: status(outside)["State"].startswith("T"))
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")
+        assert it.end() == 0
+
+
+def test_many_commands(run: Start) -> None:
+    with run(*[kid(f"K{n}", "TERM=exit 0") for n in range(40)]) as it:
+        it.ready(*[f"K{n}" for n in range(40)])
+        it.signal(signal.SIGTERM)
+        assert it.end() == 0
+
+
+def test_every_trace_line_of_a_run_is_an_edge_of_the_diagram(run: Start) -> None:
+    from statechart import diagram
+
+    edges = {f"{source} -> {dest}: {label}" for source, dest, label, _ in diagram.edges()}
+    edges.add("[*] -> RUNNING: start")
+    seen = set()
+    commands = kid("A", "orphan C,TERM=ignore", "INT=say", "USR1=exit 3"), kid("B", "INT=say", "kid D,TERM=ignore")
+    with run(*commands, options="--trace-states -k TERM,HUP,KILL -t 0.1") as it:
+        it.ready("A", "B", "C", "D")
+        it.signal(signal.SIGINT)
+        it.hear("A INT", "B INT")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1")
+        assert it.end() == 3
+        lines = it.err.splitlines()
+        for line in lines[:-1]:
+            seen.add(edge_of(line))
+    assert len(seen) >= 6
+    assert seen <= edges
+
+
+def edge_of(line: str) -> str:
+    """The edge of the diagram that a line of the trace shows."""
+    _, _, rest = line.partition(" s  ")
+    states, _, event = rest.partition("  ")
+    source, _, dest = states.partition(" -> ")
+    label = event.strip().partition(" / ")[0]
+    head = label.partition(":")[0]
+    return f"{source.partition(' [')[0]} -> {dest.partition(' [')[0]}: {head}"
+
+
+# What a command finds
+
+
+def test_command_gets_the_callers_world(tmp_path: Path) -> None:
+    """Mask, dispositions, directory, umask, environment and descriptors are as muinit was started with."""
+    show = (
+        "pwd; grep -E 'SigBlk|SigIgn|SigCgt|Umask' /proc/self/status;"
+        "tr '\\0' '\\n' < /proc/$$/environ; ls -1 /proc/$$/fd"
+    )
+    # As any caller may leave it: a mask, an ignored signal, an open descriptor, a closed one, no locale.
+    caller = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        "signal.signal(signal.SIGPIPE, signal.SIG_DFL); signal.signal(signal.SIGXFSZ, signal.SIG_DFL);"
+        "signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR2, signal.SIGTERM]);"
+        "os.umask(0o27); os.dup2(1, 17); os.close(0);"
+        "os.execve(sys.argv[1], sys.argv[1:], {'PATH': '/usr/bin:/bin', 'ODD': 'a=b\\nc', 'EMPTY': ''})"
+    )
+
+    def world(*prefix: str) -> str:
+        with (tmp_path / "world").open("w+") as out:
+            argv = [sys.executable, "-c", caller, *prefix, "/bin/sh", "-c", show]
+            subprocess.run(argv, cwd=tmp_path, stdout=out, check=True)
+            return (tmp_path / "world").read_text()
+
+    without = world()
+    assert without.endswith("\n1\n17\n2\n")
+    assert "LC_CTYPE" not in without
+    assert "SigIgn:\t0000000000000001" in without
+    # glibc's posix_spawn(3) ignores its own two signals, 32 and 33, in every child: no program can use them.
+    assert world(*MUINIT, "---").replace("SigIgn:\t0000000180000001", "SigIgn:\t0000000000000001") == without

@@ -1,0 +1,179 @@
+"""The module with the system calls, on the real kernel; and a stderr that never blocks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from muinit.kernel import Kernel
+from tests.harness import MUINIT, PATIENCE, Run, kernel_says, kid
+
+
+def test_a_script_without_an_interpreter_line_runs_under_sh(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text('echo "$0" "$@"')
+    script.chmod(0o755)
+    for name, path in ((str(script), os.environ["PATH"]), ("script", f"/nowhere:{tmp_path}:{os.environ['PATH']}")):
+        argv = [*MUINIT, "---", name, "a b", "-c"]
+        done = subprocess.run(argv, capture_output=True, text=True, env={"PATH": path}, timeout=PATIENCE, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{script} a b -c\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argv0", "code"),
+    [("/nowhere/x", 127), ("", 127), ("/etc/passwd/x", 127), ("/tmp", 126), ("/etc/passwd", 126), ("x" * 300, 126)],
+)
+def test_what_cannot_be_executed(argv0: str, code: int) -> None:
+    done = subprocess.run([*MUINIT, "---", argv0], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == code
+    assert ("was not found" in done.stderr) == (code == 127)
+
+
+def test_an_interpreter_that_is_missing_is_not_found(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/nowhere/interpreter\n")
+    script.chmod(0o755)
+    assert subprocess.run([*MUINIT, "-q", "---", str(script)], timeout=PATIENCE, check=False).returncode == 127
+
+
+def test_sigchld_ignored_by_the_caller_loses_no_status() -> None:
+    argv = ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", *MUINIT, "-q", "---", "sh", "-c", "exit 7"]
+    assert subprocess.run(argv, timeout=PATIENCE, check=False).returncode == 7
+
+
+def test_muinit_moves_to_the_root_and_its_commands_do_not(tmp_path: Path) -> None:
+    with Run(kid("A"), cwd=tmp_path) as it:
+        it.ready("A")
+        assert os.readlink(f"/proc/{it.pids['A']}/cwd") == str(tmp_path)
+        it.signal(signal.SIGINT)
+        assert it.end() == 130
+    with Run(kid("A", "INT=say"), cwd=tmp_path) as it:
+        it.ready("A")
+        it.signal(signal.SIGINT)
+        it.hear("A INT")
+        assert os.readlink(f"/proc/{it.init}/cwd") == "/"
+        it.signal(signal.SIGTERM)
+        it.end()
+
+
+def test_every_command_has_a_process_group_of_its_own() -> None:
+    with Run(kid("A"), kid("B")) as it:
+        it.ready("A", "B")
+        assert {os.getpgid(pid) for pid in it.pids.values()} == set(it.pids.values())
+        it.signal(signal.SIGTERM)
+        it.end()
+
+
+def test_commands_have_none_of_our_descriptors() -> None:
+    with Run(kid("A")) as it:
+        it.ready("A")
+        assert sorted(map(int, os.listdir(f"/proc/{it.pids['A']}/fd"))) == [0, 1, 2]
+        it.signal(signal.SIGTERM)
+        it.end()
+
+
+def test_the_tree_lists_parents_first_and_everyone_once() -> None:
+    script = (
+        "import time\n"
+        "r, w = os.pipe()\n"
+        "os.set_inheritable(w, True)\n"
+        "a = k.spawn(['sh', '-c', f'sleep 60 & echo $! >&{w}; wait'])\n"
+        "b = int(os.read(r, 99))\n"
+        "c = k.spawn(['sleep', '60'])\n"
+        "print(k.children() == [a, c], k.descendants() == [a, c, b])\n"
+        "k.kill_everything()"
+    )
+    assert kernel_says(script) == "True True"
+
+
+def test_a_process_is_described_whatever_its_name() -> None:
+    script = (
+        "import shutil\n"
+        "shutil.copy('/bin/sleep', '/tmp/a) (b'); a = k.spawn(['/tmp/a) (b', '60']); os.unlink('/tmp/a) (b')\n"
+        "while 'python' in k.describe(a): pass\n"
+        "print(k.describe(a).replace(str(a), 'PID').replace('state R', 'state S'), k.describe(2**22 + 1))\n"
+        "k.kill_everything()"
+    )
+    assert kernel_says(script) == "pid PID (a) (b, state S) pid 4194305 (?, state ?)"
+
+
+def test_signalling_nobody_is_no_error() -> None:
+    Kernel.kill(Kernel.__new__(Kernel), 2**22 + 1, signal.SIGTERM)
+
+
+# stderr
+
+
+def test_a_reader_that_went_away_does_not_stop_us() -> None:
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen([*MUINIT, "--trace-states", "---", "sh", "-c", "exit 5"], stderr=write_end)
+    os.close(write_end)
+    os.close(read_end)
+    assert process.wait(PATIENCE) == 5
+
+
+def test_a_full_pipe_that_nobody_reads_does_not_stop_us_and_lines_are_counted() -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    filled = 0
+    try:
+        while True:
+            filled += os.write(write_end, b"x" * 4096)
+    except BlockingIOError:
+        pass
+    os.set_blocking(write_end, True)
+    argv = [*MUINIT, "--trace-states", "---", *kid("A", "INT=say")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=write_end) as process:
+        os.close(write_end)
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"A ready")
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"A INT\n"
+        while filled:
+            filled -= len(os.read(read_end, filled))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 143
+    with os.fdopen(read_end) as lines:
+        first = lines.readline()
+    assert "terminate: SIGTERM" in first
+    assert first.endswith("(2 lines dropped before this one)\n")
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_no_stderr_to_write_to_does_not_stop_us(redirection: str) -> None:
+    argv = ["sh", "-c", f'exec "$@" {redirection}', "sh", *MUINIT, "--trace-states", "---", "sh", "-c", "exit 5"]
+    assert subprocess.run(argv, timeout=PATIENCE, check=False).returncode == 5
+
+
+def test_lines_are_appended_to_a_file(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    with log.open("a") as file:
+        subprocess.run(
+            [*MUINIT, "---", "sh", "-c", "echo mine >&2; exit 5"], stderr=file, timeout=PATIENCE, check=False
+        )
+    lines = log.read_text().splitlines()
+    assert lines[:2] == ["before", "mine"]
+    assert lines[2].startswith("muinit: exit 5: ")
+
+
+def test_a_broken_muinit_leaves_nobody_behind() -> None:
+    """The last resort: a bug in muinit kills what it started, says so in one line, and exits 1."""
+    script = (
+        "import sys; from muinit import __main__ as m, loop\n"
+        "def bug(*_): raise RuntimeError('a bug')\n"
+        "loop.Loop._arrived = bug\n"
+        "sys.argv = ['muinit', '---', 'sh', '-c', 'trap : TERM; kill -TERM $PPID; sleep 60 & sleep 60']\n"
+        "sys.exit(m.main())"
+    )
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("muinit: internal error: Traceback")
+    assert done.stderr.endswith("RuntimeError: a bug\n")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,106 @@
+"""Who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.harness import ROOT
+
+CHART = sorted((ROOT / "statechart").glob("*.py"))
+INIT = sorted((ROOT / "muinit").glob("*.py"))
+PURE = {"__future__", "collections", "enum", "statechart", "transitions"}
+TOOLS = {"argparse", "sys", "typing"}  # of `python -m statechart`, which no init runs
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level packages that a file imports, those for the type checker apart."""
+    found = set()
+    tree = ast.parse(path.read_text())
+    typing = {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and isinstance(branch.test, ast.Name) and branch.test.id == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if node in typing:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", CHART, ids=lambda path: path.name)
+def test_statechart_is_pure(path: Path) -> None:
+    assert imports(path) <= PURE | (TOOLS if path.name == "__main__.py" else set())
+
+
+def test_transitions_is_imported_in_one_module() -> None:
+    assert [path.name for path in CHART + INIT if "transitions" in imports(path)] == ["chart.py"]
+
+
+def test_the_two_halves_meet_in_the_loop_and_where_it_is_set_up() -> None:
+    assert [path.name for path in INIT if "statechart" in imports(path)] == ["__main__.py", "loop.py"]
+
+
+def test_what_the_running_init_loads() -> None:
+    script = (
+        "import sys; from muinit import __main__ as m, kernel\n"
+        "wait = kernel.Kernel.wait\n"
+        "def stop(self, seconds):\n"
+        "    loaded.append(set(sys.modules)); return wait(self, seconds)\n"
+        "kernel.Kernel.wait = stop; loaded = []\n"
+        "sys.argv = ['muinit', '-q', '---', 'sh', '-c', 'sleep 0.2; exit 3']\n"
+        "code = m.main(); print(*(loaded[0])); print(*(set(sys.modules) - loaded[0])); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    idle, later = (set(line.split()) for line in done.stdout.split("\n")[:2])
+    assert "transitions.core" in idle
+    too_dear = {
+        "transitions.extensions",
+        "argparse",
+        "asyncio",
+        "dataclasses",
+        "json",
+        "signal",
+        "ssl",
+        "subprocess",
+        "typing",
+    }
+    assert not idle & too_dear
+    assert not later, "everything that is needed later is loaded before muinit goes idle"
+
+
+def test_nothing_slow_is_loaded_before_the_first_child() -> None:
+    script = (
+        "import sys; from muinit import __main__ as m, kernel\n"
+        "def spawn(self, argv): print(*sys.modules); sys.exit(0)\n"
+        "kernel.Kernel.spawn = spawn; kernel.Kernel.adopt_orphans = lambda self: True\n"
+        "sys.argv = ['muinit', '---', 'true']; before = set(sys.modules); m.main()"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{script}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    modules = set(loaded.stdout.split())
+    assert "muinit.kernel" in modules
+    assert not modules & {"enum", "re", "signal", "statechart", "transitions", "ctypes", "typing", "math"}
+
+
+def test_signals_are_blocked_on_the_first_line() -> None:
+    body = ast.parse((ROOT / "muinit/__main__.py").read_text()).body
+    assert isinstance(body[0], ast.Expr)  # the docstring
+    assert isinstance(body[1], ast.ImportFrom)
+    assert body[1].module == "_signal"
+    assert ast.unparse(body[2]) == "CALLERS_MASK = pthread_sigmask(SIG_BLOCK, valid_signals())"
+    assert len(ast.parse((ROOT / "muinit/__init__.py").read_text()).body) == 2  # docstring and version

@@ -1,0 +1,198 @@
+"""Histories: events in, whole effects out."""
+
+from __future__ import annotations
+
+import math
+
+from statechart.chart import State
+from statechart.effects import Exit, SetClock, Signal
+from statechart.events import CommandEnded, Drained, Ending, Event, Forward, OrphansAdopted, Terminate, Timeout
+from statechart.lifecycle import Command, Lifecycle
+
+HUP, INT, KILL, TERM, CONT = 1, 2, 9, 15, 18
+STOP_ALL = (Signal(TERM), Signal(CONT), SetClock(2.0))
+KILL_ALL = (Signal(KILL, tree=True), SetClock(2.0))
+
+
+def life(count: int = 2, steps: tuple[int, ...] = (TERM, KILL), timeout: float = 2.0) -> Lifecycle:
+    return Lifecycle([Command([f"c{n}"], 100 + n) for n in range(count)], steps, timeout)
+
+
+def ended(index: int, code: int) -> CommandEnded:
+    return CommandEnded((index, Ending(code)))
+
+
+def killed(index: int, signum: int) -> CommandEnded:
+    return CommandEnded((index, Ending(128 + signum, signum)))
+
+
+def play(run: Lifecycle, *events: Event) -> list[tuple[object, ...]]:
+    return [run.handle(event).effects for event in events]
+
+
+def test_one_command_ends_and_so_do_we() -> None:
+    run = life(1)
+    assert play(run, ended(0, 0), Drained()) == [STOP_ALL, (Exit(0),)]
+    assert run.state is State.EXITED
+
+
+def test_when_one_command_ends_the_others_are_stopped_in_steps() -> None:
+    run = life(3)
+    assert play(run, ended(1, 3), Timeout(), killed(0, TERM), killed(2, KILL), Drained()) == [
+        STOP_ALL,
+        KILL_ALL,
+        (),
+        (),
+        (Exit(3),),
+    ]
+    assert run.decider is run.commands[1]
+
+
+def test_the_stage_names_state_and_step() -> None:
+    run = life()
+    assert run.stage == "RUNNING"
+    run.handle(Terminate(TERM))
+    assert run.stage == "TERMINATING [step 1 of 2]"
+    run.handle(Timeout())
+    assert run.stage == "TERMINATING [step 2 of 2]"
+
+
+def test_sigterm_restarts_the_steps_at_step_1() -> None:
+    run = life()
+    assert play(run, Terminate(TERM), Timeout(), Terminate(TERM)) == [STOP_ALL, KILL_ALL, STOP_ALL]
+
+
+def test_a_forwarded_signal_goes_to_every_child_and_moves_nothing() -> None:
+    run = life()
+    taken = run.handle(Forward(HUP))
+    assert (taken.before, taken.after, taken.effects) == ("RUNNING", "RUNNING", (Signal(HUP),))
+
+
+def test_orphans_are_left_alone_while_the_commands_run() -> None:
+    assert play(life(), OrphansAdopted(7)) == [()]
+
+
+def test_an_orphan_adopted_during_a_step_gets_that_steps_signal() -> None:
+    run = life()
+    assert play(run, Terminate(TERM), OrphansAdopted(7, 8)) == [STOP_ALL, (Signal(TERM, (7, 8)), Signal(CONT, (7, 8)))]
+
+
+def test_an_orphan_adopted_during_sigkill_means_the_whole_tree_again() -> None:
+    run = life()
+    assert play(run, Terminate(TERM), Timeout(), OrphansAdopted(7))[2] == (Signal(KILL, tree=True),)
+
+
+def test_the_steps_go_on_for_orphans_after_the_last_command() -> None:
+    run = life(1)
+    assert play(run, ended(0, 4), OrphansAdopted(7), Timeout(), Drained()) == [
+        STOP_ALL,
+        (Signal(TERM, (7,)), Signal(CONT, (7,))),
+        KILL_ALL,
+        (Exit(4),),
+    ]
+
+
+def test_sigterm_restarts_the_steps_for_orphans() -> None:
+    run = life(1)
+    assert play(run, ended(0, 0), Timeout(), Terminate(TERM)) == [STOP_ALL, KILL_ALL, STOP_ALL]
+    assert run.state is State.DRAINING
+
+
+def test_when_the_last_step_runs_out_we_give_up_with_1() -> None:
+    run = life(1)
+    assert play(run, Terminate(TERM), Timeout(), Timeout())[2] == (Exit(1, gave_up=True),)
+    run = life(1)
+    assert play(run, ended(0, 0), Timeout(), Timeout())[2] == (Exit(1, gave_up=True),)
+
+
+def test_timeouts_of_zero_and_infinity_and_the_moment_that_a_killed_process_needs() -> None:
+    run = life(timeout=0.0)
+    assert [effects[-1] for effects in play(run, Terminate(TERM), Timeout())] == [SetClock(0.0), SetClock(1.0)]
+    run = life(timeout=math.inf)
+    assert [effects[-1] for effects in play(run, Terminate(TERM), Timeout())] == [SetClock(math.inf)] * 2
+    run = life(timeout=0.0, steps=(KILL, TERM))
+    assert [effects[-1] for effects in play(run, Terminate(TERM), Timeout())] == [SetClock(0.0)] * 2
+
+
+def test_events_that_decide_nothing() -> None:
+    run = life(1)
+    assert play(run, Timeout(), Drained(), OrphansAdopted(3)) == [(), (), ()]
+    assert run.state is State.RUNNING
+    run.handle(Terminate(TERM))
+    assert play(run, Drained()) == [()]
+    run.handle(ended(0, 0))
+    assert play(run, ended(0, 5)) == [()]
+    assert run.code == 0
+
+
+# The exit status
+
+
+def code(run: Lifecycle, *events: Event) -> int:
+    play(run, *events, Drained())
+    assert run.state is State.EXITED
+    return run.code
+
+
+def test_the_first_failure_decides() -> None:
+    assert code(life(3), ended(0, 0), ended(1, 5), ended(2, 6)) == 5
+
+
+def test_a_death_by_our_own_signal_is_no_failure() -> None:
+    assert code(life(), ended(0, 0), killed(1, TERM)) == 0
+    assert code(life(), ended(0, 0), Timeout(), killed(1, KILL)) == 0
+    assert code(life(), ended(0, 0), ended(1, 143)) == 0
+
+
+def test_a_death_by_any_other_signal_is() -> None:
+    assert code(life(), ended(0, 0), killed(1, KILL)) == 137
+    assert code(life(), ended(0, 0), ended(1, 137)) == 137
+    assert code(life(), ended(0, 0), killed(1, CONT)) == 146
+
+
+def test_a_code_chosen_while_being_stopped_is_its_own_word() -> None:
+    assert code(life(), ended(0, 0), ended(1, 7)) == 7
+
+
+def test_told_to_stop_deaths_count() -> None:
+    assert code(life(), Terminate(TERM), killed(0, TERM), killed(1, TERM)) == 143
+    assert code(life(), Terminate(TERM), Timeout(), killed(0, KILL), ended(1, 0)) == 137
+    assert code(life(), Terminate(TERM), ended(0, 0), ended(1, 0)) == 0
+
+
+def test_told_while_stopping_on_our_own_deaths_count_from_then_on() -> None:
+    assert code(life(3), ended(0, 0), killed(1, TERM), Terminate(TERM), killed(2, TERM)) == 143
+    assert code(life(3), ended(0, 0), killed(1, TERM), killed(2, TERM)) == 0
+
+
+def test_a_forwarded_death_counts() -> None:
+    assert code(life(), Forward(INT), killed(0, INT), killed(1, INT)) == 130
+    assert code(life(), Forward(INT), ended(0, 0), killed(1, TERM)) == 0
+    assert code(life(), Forward(INT), ended(0, 0), killed(1, INT)) == 130
+
+
+def test_who_sent_a_signal_last_counts() -> None:
+    run = life(steps=(INT, KILL))
+    assert code(run, Forward(INT), ended(0, 0), killed(1, INT)) == 0
+    run = life(steps=(INT, KILL))
+    assert code(run, ended(0, 0), Forward(INT), killed(1, INT)) == 130
+
+
+def test_commands_that_ended_together_were_not_signalled() -> None:
+    together = CommandEnded((0, Ending(0)), (1, Ending(143, TERM)))
+    assert code(life(), together) == 143
+
+
+def test_a_command_that_could_not_be_started_decides() -> None:
+    run = Lifecycle([Command(["a"], 100), Command(["b"], None), Command(["c"], None)], (TERM, KILL), 2.0)
+    refused = CommandEnded((1, Ending(127, failure="was not found")))
+    assert code(run, refused, killed(0, TERM)) == 127
+
+
+def test_events_are_equal_whenever_they_happen() -> None:
+    assert Timeout(at=1.0) == Timeout(at=2.0)
+    assert Forward(2) != Forward(3)
+    assert Forward(2) != Terminate(2)
+    assert len({Forward(2), Forward(2, at=9.0), Terminate(2)}) == 2
+    assert repr(OrphansAdopted(7)) == "OrphansAdopted((7,))"
+    assert repr(Signal(9, tree=True)) == "Signal(None, 9, True)"
