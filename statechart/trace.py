@@ -9,7 +9,7 @@ diagram. Right of the slash what is done about it.
 
 from __future__ import annotations
 
-from statechart.effects import Exit, SetClock, Signal
+from statechart.effects import SetClock, Signal
 from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, Terminate
 
 TYPE_CHECKING = False
@@ -96,6 +96,6 @@ def _effects(effects: Sequence[Effect], signame: Signame) -> list[str]:
                 texts.append(signame(effect.signum) + target)
         elif isinstance(effect, SetClock):
             texts.append(f"clock {effect.seconds:g} s")
-        elif isinstance(effect, Exit):
+        else:
             texts.append(f"exit {effect.code}" + (", giving up" if effect.gave_up else ""))
     return texts

@@ -1,0 +1,191 @@
+"""What muinit costs, as ratios in one run: against an interpreter that only spawns and waits, and tini if it is there.
+
+python -m tests.bench [--runs N] [--write]: prints a Markdown table; --write puts it into the README.
+Figures are medians; those of the floor are taken in turn with those of muinit, since machines are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from tests import readme
+from tests.harness import AS_INIT, ROOT, wait_for
+
+VENV = ROOT / ".venv-bench"  # as a user installs it: not editable, by a current pip
+MUINIT = [str(VENV / "bin/muinit"), "-q"]
+FLOOR = [str(VENV / "bin/python"), "-I", "-c"]
+TINI = ["tini", "-s", "--"]
+STAMP = ["date", "+%s%N"]
+ASLEEP = ["sleep", "60"]
+COMMANDS = 100
+ORPHANS = 3000
+STORM = f"i=0; while [ $i -lt {ORPHANS} ]; do (: &); i=$((i + 1)); done"  # each by a double fork
+
+SPAWN_AND_WAIT = """
+import os, sys
+for argv in {commands}:
+    os.posix_spawnp(argv[0], argv, os.environ)
+try:
+    while True:
+        os.wait()
+except ChildProcessError:
+    pass
+"""
+
+
+def floor(*commands: list[str]) -> list[str]:
+    return [*FLOOR, SPAWN_AND_WAIT.format(commands=list(commands))]
+
+
+def muinit(*commands: list[str]) -> list[str]:
+    return [*MUINIT, *(word for command in commands for word in ("---", *command))]
+
+
+def first_child(argv: list[str]) -> float:
+    """Milliseconds until the first child runs."""
+    start = time.time_ns()
+    done = subprocess.run(argv, stdout=subprocess.PIPE, check=True)
+    return (int(done.stdout) - start) / 1e6
+
+
+def last_of_many(argv: list[str]) -> float:
+    """Milliseconds until the last of many children runs."""
+    start = time.time_ns()
+    with subprocess.Popen([*AS_INIT, *argv], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        stamps = [int(process.stdout.readline()) for _ in range(COMMANDS)]
+        process.kill()
+    return (max(stamps) - start) / 1e6
+
+
+def idle(argv: list[str]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(argv)
+    time.sleep(0.3)  # nothing tells that a process has gone idle, and this is not timed
+    return process
+
+
+def rss(argv: list[str]) -> float:
+    """MiB resident when idle."""
+    process = idle(argv)
+    line = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "VmRSS" in line)
+    end(process)
+    return int(line.split()[1]) / 1024
+
+
+def wake_ups(argv: list[str]) -> float:
+    """Voluntary context switches a second when idle."""
+
+    def switches() -> int:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("voluntary")).split()[1])
+
+    process = idle(argv)
+    before = switches()
+    time.sleep(2)
+    after = switches()
+    end(process)
+    return (after - before) / 2
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGTERM)
+    process.wait()
+
+
+def storm(argv: list[str]) -> float:
+    """Milliseconds for a whole run, as PID 1, of a command that leaves thousands of orphans behind."""
+    start = time.perf_counter()
+    subprocess.run([*AS_INIT, *argv], check=True)
+    return (time.perf_counter() - start) * 1e3
+
+
+def stop_many(argv: list[str]) -> float:
+    """Milliseconds from SIGTERM until many children are stopped and muinit has exited."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(COMMANDS):
+            process.stdout.readline()
+        # It may still load: an idle one is what is measured.
+        wait_for(lambda: int(caught(process.pid), 16) & 1 << (signal.SIGTERM - 1))
+        time.sleep(0.05)
+        start = time.perf_counter()
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        return (time.perf_counter() - start) * 1e3
+
+
+def caught(pid: int) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line for line in lines if line.startswith("SigCgt")).split()[1]
+
+
+def measure(runs: int, take: Callable[[list[str]], float], *argvs: list[str]) -> list[float]:
+    """The medians of so many runs of each, taken in turn."""
+    taken = [[take(argv) for argv in argvs] for _ in range(runs)]
+    return [median(column) for column in zip(*taken, strict=True)]
+
+
+def table(runs: int) -> str:
+    many = [["sh", "-c", "date +%s%N; exec sleep 60"]] * COMMANDS
+    storms = ["sh", "-c", STORM]
+    has_tini = bool(shutil.which("tini"))
+    rows: list[tuple[str, ...]] = [("", "floor", "muinit", "ratio", "bound", "tini"), ("---",) * 6]
+
+    def row(words: str, unit: str, bound: str, take: Callable[[list[str]], float], *argvs: list[str], n: int) -> None:
+        figures = measure(n, take, *argvs)
+        cells = [f"{figure:.1f}{unit}" for figure in figures]
+        ratio = f"**{figures[1] / figures[0]:.2f}**" if figures[0] else ""
+        rows.append((words, *cells[:2], ratio, bound, *(cells[2:] or [""])))
+
+    def beside(*argv: str) -> list[list[str]]:
+        return [[*TINI, *argv]] if has_tini else []
+
+    as_init = [[*AS_INIT, *argv] for argv in (floor(STAMP), muinit(STAMP), *beside(*STAMP))]
+    row("first child after, as PID 1", " ms", "1.5", first_child, *as_init, n=4 * runs)
+    row("first child after", " ms", "1.5", first_child, floor(STAMP), muinit(STAMP), *beside(*STAMP), n=4 * runs)
+    row(f"last of {COMMANDS} commands after, as PID 1", " ms", "1.5", last_of_many, floor(*many), muinit(*many), n=runs)
+    row(
+        "resident memory, as PID 1", " MiB", "1.5", rss_as_init, floor(ASLEEP), muinit(ASLEEP), *beside(*ASLEEP), n=runs
+    )
+    row("resident memory", " MiB", "1.5", rss, floor(ASLEEP), muinit(ASLEEP), *beside(*ASLEEP), n=runs)
+    row("idle wake-ups a second", "", "0", wake_ups, floor(ASLEEP), muinit(ASLEEP), *beside(*ASLEEP), n=1)
+    row(f"{ORPHANS} orphans, whole run as PID 1", " ms", "1.2", storm, floor(storms), muinit(storms), n=runs)
+    stopped = measure(runs, stop_many, muinit(*many))[0]
+    rows.append((f"{COMMANDS} commands stopped in", "", f"{stopped:.1f} ms", "", "", ""))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def rss_as_init(argv: list[str]) -> float:
+    process = idle([*AS_INIT, *argv])
+    inner = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().strip()
+    line = next(line for line in Path(f"/proc/{inner}/status").read_text().splitlines() if "VmRSS" in line)
+    process.kill()
+    process.wait()
+    return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what muinit costs.")
+    parser.add_argument("--runs", type=int, default=15, help="how often each is measured (default: 15)")
+    parser.add_argument("--write", action="store_true", help="write the table into the README")
+    options = parser.parse_args()
+    machine = f"Measured with Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, "
+    machine += f"{os.cpu_count()} cores {platform.machine()}; medians of {options.runs} runs or more, `make bench`."
+    text = f"{table(options.runs)}\n\n{machine}"
+    print(text)
+    if options.write:
+        readme.write({"bench": text})
+
+
+if __name__ == "__main__":
+    main()
