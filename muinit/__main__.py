@@ -9,6 +9,7 @@ from _signal import SIG_BLOCK, pthread_sigmask, valid_signals
 
 CALLERS_MASK = pthread_sigmask(SIG_BLOCK, valid_signals())
 
+import os
 import sys
 from errno import ENOENT, ENOTDIR
 
@@ -93,8 +94,8 @@ def _show(what: str) -> int:
     from muinit import usage
 
     try:
-        sys.stdout.write(usage.TEXT if what == "--help" else usage.VERSION)
-        sys.stdout.flush()
+        # Not sys.stdout: what it cannot write it tries again when Python exits, and then the status is 120.
+        os.write(1, (usage.TEXT if what == "--help" else usage.VERSION).encode())
     except OSError as error:
         return _complain(f"cannot write to stdout: {error.strerror}")
     return 0
