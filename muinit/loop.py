@@ -7,12 +7,12 @@ import os
 from muinit import signals
 from statechart import trace
 from statechart.chart import RUNNING
-from statechart.effects import Exit, SetClock, Signal
+from statechart.effects import Exit, Relay, SetClock, Step
 from statechart.events import CommandEnded, Drained, Ending, Forward, OrphansAdopted, Terminate, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterable
 
     from muinit.kernel import Kernel
     from statechart.effects import Effect
@@ -95,7 +95,6 @@ class Loop:
         if self._exit is None and self._life.state is not RUNNING:
             adopted = [pid for pid in self._kernel.children() if pid not in self._known]
             if adopted:
-                self._known.update(adopted)
                 self._handle(OrphansAdopted(*adopted, at=self._now()))
 
     # What the lifecycle decides
@@ -110,20 +109,23 @@ class Loop:
             self._say(trace.taken(taken, self._life.commands, signals.name))
 
     def _perform(self, effect: Effect) -> None:
-        if isinstance(effect, Signal):
-            self._signal(effect)
+        if isinstance(effect, Relay):
+            self._signal(self._kernel.children(), [effect.signum])
+        elif isinstance(effect, Step):
+            # Listed once: who is adopted from here on has not had the signal, whatever else it gets.
+            children = self._kernel.children() if effect.pids is None else effect.pids
+            self._known.update(children)
+            self._signal(self._kernel.descendants() if effect.tree else children, effect.signums)
         elif isinstance(effect, SetClock):
             self._deadline = self._kernel.now() + effect.seconds
         else:
             self._exit = effect
 
-    def _signal(self, effect: Signal) -> None:
-        children = self._kernel.children() if effect.pids is None else effect.pids
-        if self._life.state is not RUNNING:
-            self._known.update(children)
-        for pid in self._kernel.descendants() if effect.tree else children:
+    def _signal(self, pids: Iterable[int], signums: Iterable[int]) -> None:
+        for pid in pids:
             try:
-                self._kernel.kill(pid, effect.signum)
+                for signum in signums:
+                    self._kernel.kill(pid, signum)
             except PermissionError:
                 if pid not in self._refused:
                     self._refused.add(pid)

@@ -32,10 +32,14 @@ def edges() -> Iterator[tuple[str, str, str, list[str]]]:
 
 
 def mermaid() -> str:
-    """A Mermaid state diagram."""
-    lines = ["stateDiagram-v2", f"    {START} --> {CHART.initial}: start"]
+    """A Mermaid state diagram. A row that stays is a line in its state's box: Mermaid 11 draws one loop per state."""
+    arrows: dict[tuple[str, str], list[str]] = {}
     for source, dest, label, actions in edges():
-        lines.append(f"    {source} --> {dest}: {label} / {', '.join(actions)}")
+        arrows.setdefault((source, dest), []).append(f"{label} / {', '.join(actions)}")
+    lines = ["stateDiagram-v2", f"    {START} --> {CHART.initial}: start"]
+    for state in (state.name for state in State):  # the first line is the title
+        lines += [f"    {state}: {line}" for line in [state, *arrows.pop((state, state), [])]]
+    lines += [f"    {source} --> {dest}: {'<br/><br/>'.join(labels)}" for (source, dest), labels in arrows.items()]
     lines.append(f"    {State.EXITED.name} --> {START}")
     return "\n".join(lines)
 

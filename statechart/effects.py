@@ -5,16 +5,26 @@ from __future__ import annotations
 from statechart.values import Value
 
 
-class Signal(Value):
-    """Send `signum` to the children in `pids`, or to every child there is (`None`).
+class Relay(Value):
+    """Send `signum` to every child there is."""
 
-    With `tree`, to all their descendants as well.
+    __slots__ = ("signum",)
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+
+
+class Step(Value):
+    """Send `signums`, in order, to each of the children in `pids`, or to every child there is (`None`).
+
+    With `tree`, to all their descendants as well. A child that this has not reached is not under the step yet:
+    it must come back as adopted.
     """
 
-    __slots__ = ("pids", "signum", "tree")
+    __slots__ = ("pids", "signums", "tree")
 
-    def __init__(self, signum: int, pids: tuple[int, ...] | None = None, *, tree: bool = False) -> None:
-        self.signum = signum
+    def __init__(self, *signums: int, pids: tuple[int, ...] | None = None, tree: bool = False) -> None:
+        self.signums = signums
         self.pids = pids
         self.tree = tree
 
@@ -38,4 +48,4 @@ class Exit(Value):
         self.gave_up = gave_up
 
 
-Effect = Signal | SetClock | Exit
+Effect = Relay | Step | SetClock | Exit

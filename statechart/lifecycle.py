@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statechart.chart import CHART, State
-from statechart.effects import Exit, SetClock, Signal
+from statechart.effects import Exit, Relay, SetClock, Step
 from statechart.values import Value
 
 TYPE_CHECKING = False
@@ -121,7 +121,7 @@ class Lifecycle:
     def relay(self, event: Forward) -> None:
         """Pass the signal on to every child."""
         self._remember_sending(event.signum, own=False)
-        self._effects.append(Signal(event.signum))
+        self._effects.append(Relay(event.signum))
 
     def obey(self, event: Terminate) -> None:
         """Remember that we were told: what we send from now on is not our own initiative."""
@@ -181,10 +181,10 @@ class Lifecycle:
     def _send_step_to(self, pids: tuple[int, ...] | None) -> None:
         if self._step_signum == SIGKILL:
             # Nobody can stop their own children any more, so the whole tree, at each adoption again.
-            self._effects.append(Signal(SIGKILL, tree=True))
+            self._effects.append(Step(SIGKILL, tree=True))
         else:
             # A stopped process acts on a signal only once it is continued (signal(7)).
-            self._effects += [Signal(self._step_signum, pids), Signal(SIGCONT, pids)]
+            self._effects.append(Step(self._step_signum, SIGCONT, pids=pids))
 
     def _remember_sending(self, signum: int, *, own: bool) -> None:
         for command in self.commands:

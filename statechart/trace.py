@@ -9,7 +9,7 @@ diagram. Right of the slash what is done about it.
 
 from __future__ import annotations
 
-from statechart.effects import SetClock, Signal
+from statechart.effects import Relay, SetClock, Step
 from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, Terminate
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ def taken(step: Taken, commands: Sequence[Command], signame: Signame) -> str:
     """The line for one event taken."""
     event = step.event.name + (f" [{step.guard}]" if step.guard else "")
     detail = _detail(step.event, commands, signame)
-    effects = "; ".join(_effects(step.effects, signame))
+    effects = "; ".join(_words(effect, signame) for effect in step.effects)
     return _line(
         step.event.at,
         f"{step.before} -> {step.after}",
@@ -80,22 +80,13 @@ def _detail(event: Event, commands: Sequence[Command], signame: Signame) -> str:
     return ""
 
 
-def _effects(effects: Sequence[Effect], signame: Signame) -> list[str]:
-    texts: list[str] = []
-    for effect in effects:
-        if isinstance(effect, Signal):
-            if effect.tree:
-                target = " to every descendant"
-            elif effect.pids is None:
-                target = " to every child"
-            else:
-                target = " to the adopted"
-            if texts and texts[-1].endswith(target):
-                texts[-1] = f"{texts[-1].removesuffix(target)}, {signame(effect.signum)}{target}"
-            else:
-                texts.append(signame(effect.signum) + target)
-        elif isinstance(effect, SetClock):
-            texts.append(f"clock {effect.seconds:g} s")
-        else:
-            texts.append(f"exit {effect.code}" + (", giving up" if effect.gave_up else ""))
-    return texts
+def _words(effect: Effect, signame: Signame) -> str:
+    if isinstance(effect, Relay):
+        return f"{signame(effect.signum)} to every child"
+    if isinstance(effect, Step):
+        whom = "every child" if effect.pids is None else "the adopted"
+        names = ", ".join(map(signame, effect.signums))
+        return f"{names} to {'every descendant' if effect.tree else whom}"
+    if isinstance(effect, SetClock):
+        return f"clock {effect.seconds:g} s"
+    return f"exit {effect.code}" + (", giving up" if effect.gave_up else "")

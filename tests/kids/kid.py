@@ -21,22 +21,19 @@ def be(name: str, rules: list[str]) -> None:
     def say(word: str) -> None:
         os.write(1, f"{name} {word}\n".encode())
 
-    def react(word: str, action: str, number: int) -> None:
-        say(word)
-        if action.startswith("exit"):
-            os._exit(int(action.split()[1]))
-        if action == "die":
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-
+    # Taken with sigwait(3), not with handlers and pause(2): a signal between the two would wait for the next one.
+    actions: dict[int, tuple[str, str]] = {}
     end = ""
     for rule in rules:
         verb, _, rest = rule.partition(" ")
         word, _, action = rule.partition("=")
         if action and verb not in ("kid", "orphan"):
             number = signal.SIGRTMIN + int(word[6:]) if word.startswith("RTMIN") else getattr(signal, f"SIG{word}")
-            handler = signal.SIG_IGN if action == "ignore" else lambda n, _, w=word, a=action: react(w, a, n)
-            signal.signal(number, handler)
+            if action == "ignore":
+                signal.signal(number, signal.SIG_IGN)
+            else:
+                actions[number] = (word, action)
+                signal.pthread_sigmask(signal.SIG_BLOCK, [number])
         elif verb == "setsid":
             os.setsid()
         elif verb == "exit":
@@ -51,11 +48,21 @@ def be(name: str, rules: list[str]) -> None:
     if end:
         os._exit(int(end))
     while True:
-        signal.pause()
+        if not actions:
+            signal.pause()
+        signum = signal.sigwait(actions)
+        word, action = actions[signum]
+        say(word)
+        if action.startswith("exit"):
+            os._exit(int(action.split()[1]))
+        if action == "die":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
+            os.kill(os.getpid(), signum)
 
 
 def split(rules: str) -> tuple[str, list[str]]:
     name, *rest = rules.split(",")
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     return name, rest
