@@ -29,14 +29,24 @@ def main() -> int:
         return _complain(str(error))
     if options.show:
         return _show(options.show)
-    kernel = Kernel(CALLERS_MASK)
+    kernel = None
     try:
+        kernel = Kernel(CALLERS_MASK)
         return _supervise(kernel, options)
-    except BaseException:  # muinit itself is broken. Whatever it is, nobody may be left behind.
-        import traceback
+    except BaseException as error:  # muinit itself is broken. Whatever it is, nobody may be left behind.
+        if kernel is not None:
+            kernel.kill_everything()
+            kernel.take_terminal()
+        return _complain(f"internal error: {_traceback(error)}")
 
-        kernel.kill_everything()
-        return _complain("internal error: " + traceback.format_exc().strip().replace("\n", " | "))
+
+def _traceback(error: BaseException) -> str:
+    try:
+        from traceback import format_exception
+
+        return "".join(format_exception(error)).strip().replace("\n", " | ")
+    except Exception:  # what we have run out of may be what an import needs
+        return repr(error)
 
 
 def _supervise(kernel: Kernel, options: cli.Options) -> int:
@@ -53,15 +63,20 @@ def _supervise(kernel: Kernel, options: cli.Options) -> int:
     say = Stderr().line
     if not adopting:
         say("warning: prctl(PR_SET_CHILD_SUBREAPER) failed: orphans are not ours, and may be left behind")
+    if not kernel.sees_orphans:
+        say("warning: no /proc of our PID namespace: orphans that left the group of their command are not stopped")
     kernel.leave_directory()
     forward = options.forward or [number for number in (signals.SIGINT,) if not kernel.ignored(number)]
-    deadly = [] if kernel.is_init else [number for number in signals.DEADLY if not kernel.ignored(number)]
-    kernel.catch({signals.SIGCHLD, signals.SIGTERM, *forward, *deadly})
+    # What PID 1 does not catch, or our caller had ignored, the kernel drops.
+    unasked = set() if kernel.is_init else {signals.SIGTSTP, *signals.DEADLY}
+    unasked = {number for number in unasked if not kernel.ignored(number)}
+    kernel.catch({signals.SIGCHLD, signals.SIGCONT, signals.SIGTERM, *forward, *unasked})
 
     commands = [Command(argv, pid) for argv, pid in zip(options.commands, pids, strict=True)]
     life = Lifecycle(commands, options.steps, options.timeout)
     loop = Loop(kernel, life, forward, say, tracing=options.trace, started_at=started_at)
     end = loop.run((pids.index(None), _refused(refusal)) if refusal else None)
+    kernel.take_terminal()
     if end.code and not options.quiet:
         say(report.verdict(life, loop.survivors() if end.gave_up else [], signals.name))
     return end.code
@@ -103,9 +118,12 @@ def _show(what: str) -> int:
 
 def _complain(what: str) -> int:
     """Say what is wrong, and return the exit status for it."""
-    from muinit.stderr import Stderr
+    try:
+        from muinit.stderr import Stderr
 
-    Stderr().line(what)
+        Stderr().line(what)
+    except Exception:  # as above
+        os.write(2, f"muinit: {what}\n".encode())
     return 1
 
 

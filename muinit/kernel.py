@@ -7,6 +7,8 @@ from select import POLLIN, poll
 from time import monotonic
 
 from muinit import signals
+from muinit.procfs import Procfs
+from muinit.terminal import Terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,25 +16,30 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
 _LONGEST_WAIT = 86400.0  # seconds; poll(2) takes an int of milliseconds, and waiting again is free
-_O_PATH = os.O_PATH | os.O_CLOEXEC
 
 
 class Kernel:
     """The kernel as muinit sees it. `mask` is the set of blocked signals that our caller had."""
 
     def __init__(self, mask: "Iterable[int]") -> None:
+        # Started with stdin, stdout or stderr closed, our pipe would become one of them, and what is written
+        # to stderr would be read as signals. The children see them closed, as they were.
+        while (fd := os.open("/", os.O_PATH | os.O_CLOEXEC)) <= 2:
+            pass
+        os.close(fd)
         self._mask = mask
         self._pid = os.getpid()
         self._environment = _callers_environment()
-        self._started: set[int] = set()  # those of spawn() that reap() has not given yet
+        self._procfs = Procfs()
+        self._terminal = Terminal()
+        self._commands: set[int] = set()  # those of spawn() that reap() has not given yet
+        self._groups: set[int] = set()  # of commands that ended, where /proc cannot tell who is left in them
+        self._others: dict[int, int] = {}  # descendants that are not our children: their start times
         self._caught: frozenset[int] = frozenset()
         self._delivered: set[int] = set()
-        self._proc = _proc_is_ours(self._pid)
-        # Started with stdin, stdout or stderr closed, our pipe would become one of them, and what is written
-        # to stderr would be read as signals. The children see them closed, as they were.
-        while (fd := os.open("/", _O_PATH)) <= 2:
-            pass
-        os.close(fd)
+        self._typed_stop = False
+        # Before the first child: if there is no descriptor left for it, nothing is started.
+        self._pipe, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # Ignored, as some callers leave it, SIGCHLD makes the kernel reap: every exit status would be lost (wait(2)).
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
@@ -40,6 +47,11 @@ class Kernel:
     def is_init(self) -> bool:
         """Whether we are PID 1 of our PID namespace."""
         return self._pid == 1
+
+    @property
+    def sees_orphans(self) -> bool:
+        """Whether there is a /proc that lists them."""
+        return self._procfs.usable
 
     def now(self) -> float:
         """The monotonic clock, in seconds."""
@@ -73,15 +85,23 @@ class Kernel:
         return self._spawn("/bin/sh", ["/bin/sh", self._find(argv[0]), *argv[1:]])
 
     def _spawn(self, file: str, argv: list[str]) -> int:
+        first = not self._commands
+        nothing = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
         pid = os.posix_spawnp(
             file,
             argv,
             self._environment,
+            file_actions=[nothing] if self._terminal.present and not first else [],
             setpgroup=0,  # a signal to its group, or from its terminal, is not for us
             setsigmask=self._mask,  # we block everything
             setsigdef=signals.IGNORED_BY_PYTHON,  # as they were before Python started, we hope: it does not tell
         )
-        self._started.add(pid)
+        self._commands.add(pid)
+        if self._terminal.present and first:
+            self._terminal.owner = pid
+            if self._terminal.give():
+                # It may have looked for the terminal already, and been stopped: it cannot be given before it exists.
+                self.kill(-pid, _signal.SIGCONT)
         return pid
 
     def _find(self, file: str) -> str:
@@ -99,45 +119,104 @@ class Kernel:
 
         SIGCHLD says "ask waitpid(2) until it has no more", never "one child": it coalesces.
         """
-        reaped: list[tuple[int, int]] = []
+        statuses: list[tuple[int, int]] = []
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | (os.WUNTRACED if self._terminal.given else 0))
             except ChildProcessError:
-                return reaped, True
+                return statuses, True
             if pid == 0:
-                return reaped, False
-            self._started.discard(pid)
-            reaped.append((pid, status))
+                return statuses, False
+            if os.WIFSTOPPED(status):
+                self._typed_stop |= pid == self._terminal.owner and os.WSTOPSIG(status) == _signal.SIGTSTP
+            else:
+                self._forget(pid)
+                statuses.append((pid, status))
+
+    def _forget(self, pid: int) -> None:
+        if pid == self._terminal.owner:
+            self._terminal.take()
+            self._terminal.owner = 0
+        if pid in self._commands:
+            self._commands.remove(pid)
+            if not self._procfs.usable:
+                self._groups.add(pid)
 
     def children(self) -> list[int]:
-        """The pids of our children that were not reaped, adopted ones too; parents come before what they left.
+        """The pids of our children that were not reaped, adopted ones too.
 
-        Without a /proc that is ours, only the commands.
+        Without a /proc the commands, and, as negative numbers, the groups of those that ended: kill(2) takes
+        both. A group stays that of its command for as long as it has members.
         """
-        if self._proc:
+        if self._procfs.usable:
             try:
-                with open("/proc/thread-self/children", "rb") as file:
-                    return [int(pid) for pid in file.read().split()]
-            except OSError:  # a kernel without CONFIG_PROC_CHILDREN
-                return _parents().get(self._pid, [])
-        return sorted(self._started)
+                return self._procfs.children()
+            except OSError:
+                pass
+        self._groups = {group for group in self._groups if self._is_there(-group)}
+        return [*sorted(self._commands), *sorted(-group for group in self._groups)]
+
+    def _is_there(self, pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
 
     def descendants(self) -> list[int]:
-        """The pids of our children, of their children, and so on; parents come first."""
+        """The pids of our children, of their children, and so on; parents come first.
+
+        Without a /proc our children, and the groups of the commands.
+        """
         tree = self.children()
-        if self._proc:
-            parents = _parents()
-            for pid in tree:  # grows while we walk it
-                tree += parents.get(pid, ())
+        own = set(tree)
+        try:
+            processes = self._procfs.processes() if self._procfs.usable else {}
+        except OSError:  # no descriptor left: as parents die, their children become ours
+            processes = {}
+        if not processes:
+            return [*tree, *(-pid for pid in sorted(self._commands))]
+        offspring: dict[int, list[int]] = {}
+        for pid, (parent, _) in processes.items():
+            offspring.setdefault(parent, []).append(pid)
+        for pid in tree:  # grows while we walk it
+            tree += (child for child in offspring.get(pid, ()) if child not in own)
+        self._others = {pid: processes[pid][1] for pid in tree if pid not in own}
         return tree
 
     def kill(self, pid: int, signum: int) -> None:
-        """Send a signal. That nobody is there any more is an answer. Raises PermissionError."""
+        """Send a signal; to a process group where `pid` is negative. Raises PermissionError.
+
+        That nobody is there any more is an answer.
+        """
         try:
-            os.kill(pid, signum)
+            if pid in self._others:
+                self._kill_other(pid, signum)
+            else:
+                os.kill(pid, signum)  # the pid of a child that was not reaped is nobody else's
         except ProcessLookupError:
             pass
+
+    def _kill_other(self, pid: int, signum: int) -> None:
+        """Signal a descendant whose pid somebody else may have by now: its parent reaps it, not we."""
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        except OSError:  # no descriptor left, or a sandbox that does not know pidfd_open(2)
+            fd = None
+        try:
+            if self._procfs.started(pid) != self._others[pid]:
+                return
+            if fd is None:
+                os.kill(pid, signum)
+            else:
+                _signal.pidfd_send_signal(fd, signum)
+        finally:
+            if fd is not None:
+                os.close(fd)
 
     def kill_everything(self) -> None:
         """SIGKILL all descendants until none is left, for a second: the last resort of a muinit that is broken."""
@@ -149,18 +228,52 @@ class Kernel:
 
     def describe(self, pid: int) -> str:
         """What the process table says of a process: "pid 12 (sshd, state D)"."""
-        name, state, _ = _stat(pid) if self._proc else ("?", "?", 0)
-        return f"pid {pid} ({name}, state {state})"
+        if pid < 0:
+            return f"process group {-pid}"
+        return f"pid {pid} ({self._procfs.describe(pid)})" if self._procfs.usable else f"pid {pid}"
+
+    # The terminal
+
+    def typed_stop(self) -> bool:
+        """Whether the first command was stopped from the terminal that we gave it, since this was last asked."""
+        typed, self._typed_stop = self._typed_stop, False
+        return typed
+
+    def suspend(self) -> bool:
+        """Suspend the commands, and then us, as Ctrl-Z does; return when we are continued.
+
+        Return False where nobody can continue us, so that we did not stop: as PID 1, or where no shell with job
+        control is our parent. The default action of SIGTSTP knows (an orphaned process group, setpgid(2)).
+        """
+        for pid in self._commands:
+            self.kill(-pid, _signal.SIGTSTP)
+        self._terminal.take()
+        _signal.signal(_signal.SIGTSTP, _signal.SIG_DFL)
+        os.kill(0, _signal.SIGTSTP)  # the pipeline that we are part of, not us alone
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGTSTP])
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGTSTP])
+        if _signal.SIGTSTP in self._caught:
+            _signal.signal(_signal.SIGTSTP, self._deliver)
+        return _signal.SIGCONT in _signal.sigpending()
+
+    def resume(self) -> None:
+        """Give the terminal to its owner if it is ours again, and continue the commands."""
+        self._terminal.give()
+        for pid in self.children():
+            self.kill(-pid if pid in self._commands else pid, _signal.SIGCONT)
+
+    def take_terminal(self) -> None:
+        """Take the foreground back before we exit."""
+        self._terminal.take()
 
     # Signals
 
     def catch(self, numbers: "Iterable[int]") -> None:
         """From now on `wait` returns these signals; all others stay blocked."""
         self._caught = frozenset(numbers)
-        self._pipe, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = poll()
         self._poll.register(self._pipe, POLLIN)
-        _signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        _signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         for number in self._caught:
             _signal.signal(number, self._deliver)
 
@@ -210,34 +323,3 @@ def _callers_environment() -> dict[str, str]:
             if entry.startswith(b"LC_CTYPE="):
                 environment["LC_CTYPE"] = os.fsdecode(entry).partition("=")[2]
     return environment
-
-
-def _proc_is_ours(pid: int) -> bool:
-    """Whether /proc shows our own PID namespace: the pids of another one are other processes."""
-    try:
-        return os.readlink("/proc/self") == str(pid)
-    except OSError:
-        return False
-
-
-def _parents() -> dict[int, list[int]]:
-    """The children of each process in /proc."""
-    parents: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            _, _, parent = _stat(int(entry))
-            parents.setdefault(parent, []).append(int(entry))
-    return parents
-
-
-def _stat(pid: int) -> tuple[str, str, int]:
-    """The name, state and parent of a process (proc(5)); ("?", "?", 0) where it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            stat = file.read()
-    except OSError:
-        return "?", "?", 0
-    # The name stands in parentheses, and can have blanks and parentheses of its own.
-    head, _, tail = stat.rpartition(b")")
-    state, parent = tail.split()[:2]
-    return head.partition(b"(")[2].decode(errors="replace"), state.decode(), int(parent)

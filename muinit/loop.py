@@ -7,8 +7,18 @@ import os
 from muinit import signals
 from statechart import trace
 from statechart.chart import RUNNING
-from statechart.effects import Exit, Relay, SetClock, Step
-from statechart.events import CommandEnded, Drained, Ending, Forward, OrphansAdopted, Terminate, Timeout
+from statechart.effects import Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
+from statechart.events import (
+    CommandEnded,
+    Drained,
+    Ending,
+    Forward,
+    OrphansAdopted,
+    Resume,
+    Suspend,
+    Terminate,
+    Timeout,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,8 +83,12 @@ class Loop:
     def _arrived(self, signum: int) -> None:
         if signum == signals.SIGCHLD:
             self._reap()
+        elif signum == signals.SIGCONT:
+            self._handle(Resume(at=self._now()))
         elif signum in self._forward and signum != signals.SIGTERM:
             self._handle(Forward(signum, at=self._now()))
+        elif signum == signals.SIGTSTP:
+            self._handle(Suspend(at=self._now()))
         else:
             self._handle(Terminate(signum, at=self._now()))
 
@@ -88,6 +102,8 @@ class Loop:
                 endings.append((self._commands.pop(pid), ending(status)))
         if endings:
             self._handle(CommandEnded(*endings, at=self._now()))
+        if self._kernel.typed_stop():
+            self._handle(Suspend(at=self._now()))
         if drained:
             self._handle(Drained(at=self._now()))
 
@@ -103,10 +119,10 @@ class Loop:
         if self._exit is not None:
             return
         taken = self._life.handle(event)
-        for effect in taken.effects:
-            self._perform(effect)
         if self._tracing:
             self._say(trace.taken(taken, self._life.commands, signals.name))
+        for effect in taken.effects:
+            self._perform(effect)
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Relay):
@@ -118,6 +134,11 @@ class Loop:
             self._signal(self._kernel.descendants() if effect.tree else children, effect.signums)
         elif isinstance(effect, SetClock):
             self._deadline = self._kernel.now() + effect.seconds
+        elif isinstance(effect, SuspendAll):
+            if not self._kernel.suspend():
+                self._arrived(signals.SIGCONT)
+        elif isinstance(effect, ResumeAll):
+            self._kernel.resume()
         else:
             self._exit = effect
 

@@ -11,6 +11,8 @@ SIGINT: int = _signal.SIGINT
 SIGKILL: int = _signal.SIGKILL
 SIGTERM: int = _signal.SIGTERM
 SIGCHLD: int = _signal.SIGCHLD
+SIGCONT: int = _signal.SIGCONT
+SIGTSTP: int = _signal.SIGTSTP
 RTMIN: int = _signal.SIGRTMIN
 RTMAX: int = _signal.SIGRTMAX
 

@@ -22,6 +22,8 @@ What can happen, and who says it:
     command_ended    waitpid(2) gave the status of one or more commands, as many as had ended by then
     orphans_adopted  children that we did not start are seen while a step is in force
     timeout          the clock that the last step set has run out
+    suspend          Ctrl-Z was typed at the command that owns the terminal, or SIGTSTP came in
+    resume           SIGCONT came in
     drained          waitpid(2) said ECHILD: no child of any kind is left
 
 The guards and actions are methods of `statechart.lifecycle.Lifecycle`, one each by the name that stands
@@ -98,6 +100,11 @@ ARCS = [
     arc("timeout",         RUNNING,                STAY,                        why="no clock runs before a step is sent"),
     arc("timeout",         STOPPING,               STAY,        "step_left",    do=("next_step", "send_step")),
     arc("timeout",         STOPPING,               EXITED,                      do=("give_up",)),
+
+    arc("suspend",         RUNNING,                STAY,                        do=("suspend",)),
+    arc("suspend",         STOPPING,               STAY,                        why="what is being stopped is not suspended"),
+
+    arc("resume",          LIVE,                   STAY,                        do=("resume",)),
 
     arc("drained",         [RUNNING, TERMINATING], STAY,                        why="a living command is a child that is left"),
     arc("drained",         DRAINING,               EXITED,                      do=("finish",)),

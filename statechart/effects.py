@@ -38,6 +38,18 @@ class SetClock(Value):
         self.seconds = seconds
 
 
+class SuspendAll(Value):
+    """Suspend the commands, and then ourselves."""
+
+    __slots__ = ()
+
+
+class ResumeAll(Value):
+    """Continue every child, and give the terminal to its owner."""
+
+    __slots__ = ()
+
+
 class Exit(Value):
     """Exit with `code`; `gave_up` where something was left alive."""
 
@@ -48,4 +60,4 @@ class Exit(Value):
         self.gave_up = gave_up
 
 
-Effect = Relay | Step | SetClock | Exit
+Effect = Relay | Step | SetClock | SuspendAll | ResumeAll | Exit

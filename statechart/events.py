@@ -81,7 +81,7 @@ class CommandEnded(Event):
 
 
 class OrphansAdopted(Event):
-    """Children that we did not start have become ours."""
+    """Children that we did not start have become ours. A negative number is a process group, as in kill(2)."""
 
     __slots__ = ("pids",)
     name = "orphans_adopted"
@@ -103,3 +103,17 @@ class Drained(Event):
 
     __slots__ = ()
     name = "drained"
+
+
+class Suspend(Event):
+    """Ctrl-Z: the command that owns the terminal was stopped from it, or SIGTSTP came in."""
+
+    __slots__ = ()
+    name = "suspend"
+
+
+class Resume(Event):
+    """SIGCONT came in, or there was nobody who could have stopped us."""
+
+    __slots__ = ()
+    name = "resume"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statechart.chart import CHART, State
-from statechart.effects import Exit, Relay, SetClock, Step
+from statechart.effects import Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
 from statechart.values import Value
 
 TYPE_CHECKING = False
@@ -161,6 +161,14 @@ class Lifecycle:
         self.decider = next((command for command in self.ended if command.failed), None)
         if self.decider is not None and self.decider.ending is not None:
             self.code = self.decider.ending.code
+
+    def suspend(self, event: Event) -> None:
+        """Ctrl-Z is for all commands, and for us: the shell that waits for us gets its terminal back."""
+        self._effects.append(SuspendAll())
+
+    def resume(self, event: Event) -> None:
+        """Whoever continues us means the commands too."""
+        self._effects.append(ResumeAll())
 
     def finish(self, event: Event) -> None:
         """Nothing is left: exit."""

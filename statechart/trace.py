@@ -9,7 +9,7 @@ diagram. Right of the slash what is done about it.
 
 from __future__ import annotations
 
-from statechart.effects import Relay, SetClock, Step
+from statechart.effects import Relay, ResumeAll, SetClock, Step, SuspendAll
 from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, Terminate
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ def _detail(event: Event, commands: Sequence[Command], signame: Signame) -> str:
     if isinstance(event, CommandEnded):
         return ", ".join(f"{who(commands[index])} {how(ending, signame)}" for index, ending in event.endings)
     if isinstance(event, OrphansAdopted):
-        return ", ".join(f"pid {pid}" for pid in event.pids)
+        return ", ".join(f"pid {pid}" if pid > 0 else f"group {-pid}" for pid in event.pids)
     return ""
 
 
@@ -89,4 +89,8 @@ def _words(effect: Effect, signame: Signame) -> str:
         return f"{names} to {'every descendant' if effect.tree else whom}"
     if isinstance(effect, SetClock):
         return f"clock {effect.seconds:g} s"
+    if isinstance(effect, SuspendAll):
+        return "SIGTSTP to every command, then to us"
+    if isinstance(effect, ResumeAll):
+        return "SIGCONT to every child"
     return f"exit {effect.code}" + (", giving up" if effect.gave_up else "")
