@@ -18,6 +18,8 @@ from muinit.kernel import Kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from statechart.events import Ending
 
 
@@ -53,6 +55,7 @@ def _supervise(kernel: Kernel, options: cli.Options) -> int:
     started_at = kernel.now()
     adopting = kernel.adopt_orphans()
     pids, refusal = _start(kernel, options.commands)
+    before = kernel.reap()[0] if refusal else []
 
     # The commands load, and so do we: 25 ms that the first one does not wait for.
     from muinit.loop import Loop
@@ -67,15 +70,15 @@ def _supervise(kernel: Kernel, options: cli.Options) -> int:
         say("warning: no /proc of our PID namespace: orphans that left the group of their command are not stopped")
     kernel.leave_directory()
     forward = options.forward or [number for number in (signals.SIGINT,) if not kernel.ignored(number)]
-    # What PID 1 does not catch, or our caller had ignored, the kernel drops.
+    # What PID 1 does not catch, or our caller had ignored or blocked, kills nobody.
     unasked = set() if kernel.is_init else {signals.SIGTSTP, *signals.DEADLY}
-    unasked = {number for number in unasked if not kernel.ignored(number)}
+    unasked = {number for number in unasked - CALLERS_MASK if not kernel.ignored(number)}
     kernel.catch({signals.SIGCHLD, signals.SIGCONT, signals.SIGTERM, *forward, *unasked})
 
     commands = [Command(argv, pid) for argv, pid in zip(options.commands, pids, strict=True)]
     life = Lifecycle(commands, options.steps, options.timeout)
     loop = Loop(kernel, life, forward, say, tracing=options.trace, started_at=started_at)
-    end = loop.run((pids.index(None), _refused(refusal)) if refusal else None)
+    end = loop.run((pids.index(None), _refused(refusal)) if refusal else None, before)
     kernel.take_terminal()
     if end.code and not options.quiet:
         say(report.verdict(life, loop.survivors() if end.gave_up else [], signals.name))
@@ -127,5 +130,10 @@ def _complain(what: str) -> int:
     return 1
 
 
+def run() -> "NoReturn":
+    """Be muinit, and exit: without Python's own exit, in which PYTHONINSPECT, say, has another status in mind."""
+    os._exit(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

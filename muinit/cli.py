@@ -84,6 +84,8 @@ def _next_option(words: list[str]) -> tuple[str, str, str]:
         raise UsageError(f"{flag} takes no value, but was given '{value}'")
     elif equals and not metavar:
         words.insert(0, f"-{value}")  # -qV is -q -V
+        if value.startswith("-"):
+            raise UsageError(f"unknown option '{word}': expected -{flag[1]} alone, or with other letters")
     return flag, long, value
 
 

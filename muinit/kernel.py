@@ -312,6 +312,7 @@ def _callers_environment() -> dict[str, str]:
     /proc/self/environ still says what execve(2) was given.
     """
     environment = dict(os.environ)
+    environment.pop("", None)  # "=value": some callers have it, posix_spawn(3) by Python refuses it
     if environment.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
         try:
             with open("/proc/self/environ", "rb") as file:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Loop:
     """One run on one kernel.
 
-    `forward` are the signals to pass on, `say` writes a line for people, `tracing` asks for one a event,
+    `forward` are the signals to pass on, `say` writes a line for people, `tracing` asks for one per event,
     `started_at` is the kernel's clock at the start.
     """
 
@@ -59,11 +59,15 @@ class Loop:
         self._deadline: float | None = None  # on the kernel's clock
         self._exit: Exit | None = None
 
-    def run(self, failure: tuple[int, Ending] | None = None) -> Exit:
-        """Supervise until the lifecycle says exit. `failure` is the command that could not be started."""
+    def run(self, failure: tuple[int, Ending] | None = None, before: Iterable[tuple[int, int]] = ()) -> Exit:
+        """Supervise until the lifecycle says exit.
+
+        `failure` is the command that could not be started, `before` what reap() gave just before it failed.
+        """
         if self._tracing:
             self._say(trace.started(self._life.commands))
-        self._reap(failure)
+        endings = self._endings(before)
+        self._reap([*endings, failure] if failure else endings)
         while self._exit is None:
             for signum in self._kernel.wait(self._time_left()):
                 self._arrived(signum)
@@ -92,14 +96,18 @@ class Loop:
         else:
             self._handle(Terminate(signum, at=self._now()))
 
-    def _reap(self, failure: tuple[int, Ending] | None = None) -> None:
-        endings = [failure] if failure else []
-        reaped, drained = self._kernel.reap()
-        for pid, status in reaped:
+    def _endings(self, statuses: Iterable[tuple[int, int]]) -> list[tuple[int, Ending]]:
+        endings = []
+        for pid, status in statuses:
             self._known.discard(pid)
             self._refused.discard(pid)
             if pid in self._commands:
                 endings.append((self._commands.pop(pid), ending(status)))
+        return endings
+
+    def _reap(self, before: Iterable[tuple[int, Ending]] = ()) -> None:
+        statuses, drained = self._kernel.reap()
+        endings = [*before, *self._endings(statuses)]
         if endings:
             self._handle(CommandEnded(*endings, at=self._now()))
         if self._kernel.typed_stop():

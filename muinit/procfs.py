@@ -9,6 +9,7 @@ class Procfs:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._children: int | None = None
+        self.usable = False
         # In the /proc of another PID namespace we are another number or nobody, and so is everyone else.
         try:
             self.usable = os.readlink("/proc/self") == str(self._pid)

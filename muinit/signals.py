@@ -34,7 +34,7 @@ def _numbers(*names: str) -> frozenset[int]:
     return frozenset(NUMBERS[name] for name in names)
 
 
-# The kernel's, or muinit's own: these never reach a handler that could pass them on.
+# Those that -s cannot name: the kernel keeps some for itself, muinit others.
 UNCATCHABLE = _numbers("KILL", "STOP")
 OWN = _numbers("ALRM", "CHLD")
 # "muinit itself is broken." They stay blocked: a real fault kills, blocked or not; one that is sent does nothing.
@@ -64,11 +64,13 @@ def number(word: str) -> int:
     if not plus:
         base, minus, offset = base.partition("-")
         plus = minus
-    if word.isascii() and word.isdigit():
+    if not word.isascii():  # some other letters are these in upper case
+        raise ValueError(word)
+    if word.isdigit():
         value = int(word)
     elif not plus and base in NUMBERS:
         value = NUMBERS[base]
-    elif offset.isascii() and offset.isdigit() and (base, plus) in (("RTMIN", "+"), ("RTMAX", "-")):
+    elif offset.isdigit() and (base, plus) in (("RTMIN", "+"), ("RTMAX", "-")):
         value = NUMBERS[base] + int(plus + offset)
         if not RTMIN <= value <= RTMAX:
             raise ValueError(word)

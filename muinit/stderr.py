@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import stat
 from select import POLLOUT, poll
+
+from muinit import signals
 
 _STDERR = 2
 _LONGEST = 4096  # PIPE_BUF: up to here a pipe takes a line whole or not at all (pipe(7))
@@ -22,15 +25,19 @@ class Stderr:
         if not text.isprintable():
             text = text.encode("unicode_escape").decode()
         dropped = f" ({self._dropped} lines dropped before this one)" if self._dropped else ""
-        data = f"muinit: {text}{dropped}".encode()[: _LONGEST - 1] + b"\n"
+        data = f"muinit: {text}{dropped}".encode()
+        if len(data) >= _LONGEST:
+            data = data[: _LONGEST - 4] + b"..."
         if self._fd is None:
             self._fd = _open()
         try:
             if self._fd == _STDERR and not _ready():
                 raise BlockingIOError
-            os.write(self._fd, data)
-        except OSError:  # EAGAIN, EPIPE (Python ignores SIGPIPE), ENOSPC, EBADF: none is worth a container
+            os.write(self._fd, data + b"\n")
+        except OSError:  # EAGAIN, EPIPE, EFBIG, ENOSPC, EBADF: none is worth a container
             self._dropped += 1
+            # If -s names the signal that came with it, it is pending, and was not meant for the commands.
+            _signal.sigtimedwait(signals.IGNORED_BY_PYTHON, 0)
         else:
             self._dropped = 0
 

@@ -25,7 +25,7 @@ KILL_SECONDS = 1.0
 class Command:
     """A command: what was asked for, and what became of it."""
 
-    __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "step")
+    __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "step", "told")
 
     def __init__(self, argv: Sequence[str], pid: int | None) -> None:
         self.argv = argv
@@ -33,6 +33,7 @@ class Command:
         self.ending: Ending | None = None
         self.ended_at = 0.0
         self.step = 0  # the step that was in force when it ended
+        self.told = 0  # the signal that had told us to stop by then, or 0
         self.own_signals: dict[int, bool] = {}  # signum -> was the last one sent on our own initiative?
 
     @property
@@ -154,6 +155,7 @@ class Lifecycle:
             command.ending = ending
             command.ended_at = event.at
             command.step = self.step
+            command.told = self.told
             self.ended.append(command)
 
     def choose_code(self, event: CommandEnded) -> None:

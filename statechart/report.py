@@ -19,13 +19,15 @@ def verdict(run: Lifecycle, survivors: Sequence[str], signame: Signame) -> str:
 
     `survivors` are descriptions of what outlived the last step.
     """
-    told = f"told to stop by {signame(run.told)}; " if run.told else ""
+    signum = run.decider.told if run.decider else run.told
+    told = f"told to stop by {signame(signum)}; " if signum else ""
     if run.decider is None:
         alive = ", ".join(survivors) or "nobody that we can name"
         last = signame(run.steps[-1])
         first = f"exit {run.code}: {told}the time of the last step ({last}) ran out and left alive: {alive}"
     else:
-        first = f"exit {run.code}: {told}{_fate(run, run.decider, signame)} after {run.decider.ended_at:.3g} s"
+        after = f" after {run.decider.ended_at:.3g} s" if run.decider.pid else ""
+        first = f"exit {run.code}: {told}{_fate(run, run.decider, signame)}{after}"
     others = [_fate(run, command, signame) for command in run.commands if command is not run.decider]
     if len(others) > MOST:
         others[MOST:] = [f"and {len(others) - MOST} more"]

@@ -51,7 +51,9 @@ def how(ending: Ending, signame: Signame) -> str:
 
 def started(commands: Sequence[Command]) -> str:
     """The first line of a trace."""
-    return _line(0.0, "[*] -> RUNNING", "start: " + ", ".join(who(command) for command in commands if command.pid))
+    return _line(
+        0.0, "[*] -> RUNNING", "start: " + (", ".join(who(command) for command in commands if command.pid) or "nothing")
+    )
 
 
 def taken(step: Taken, commands: Sequence[Command], signame: Signame) -> str:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +31,19 @@ def kid(name: str, *rules: str) -> list[str]:
 class Run:
     """One run of muinit. Use it as a context manager: at the end nothing of it may be alive."""
 
-    def __init__(self, *commands: list[str], options: str = "", pid1: bool = False, **popen: Any) -> None:
+    def __init__(
+        self, *commands: list[str], options: str = "", pid1: bool = False, prefix: Sequence[str] = (), **popen: Any
+    ) -> None:
+        """Start it; `prefix` is a command line that runs ours, and makes it PID 1 if it begins a PID namespace."""
         words = [word for command in commands for word in ("---", *command)]
         self.tag = f"MUINIT_TEST={uuid.uuid4().hex}"
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115
         popen["env"] = {**popen.get("env", os.environ), **dict([self.tag.split("=")])}
-        argv = [*(AS_INIT if pid1 else []), *MUINIT, *options.split(), *words]
+        argv = [*(AS_INIT if pid1 else prefix), *MUINIT, *options.split(), *words]
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr, **popen
         )
-        self.pid1 = pid1
+        self.pid1 = pid1 or "--pid" in prefix
         self.started = time.monotonic()
         self.pids: dict[str, int] = {}  # of the kids, in muinit's PID namespace
         self._unread = b""

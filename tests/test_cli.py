@@ -70,6 +70,8 @@ BAD = [
     ("-x", "unknown option '-x': expected options (--help, "),
     ("--frobnicate", "unknown option '--frobnicate'"),
     ("-qx", "unknown option '-x'"),
+    ("-q-quiet", "unknown option '-q-quiet'"),
+    ("-k \u017fIGTERM", "is no signal"),
     ("-", "argument before '---' '-'"),
     ("word", "argument before '---' 'word'"),
     ("-k", "-k needs a value: -k SIGNALS"),

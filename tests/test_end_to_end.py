@@ -28,12 +28,19 @@ def test_exit_status_table(run: Start, case: Case) -> None:
         assert it.err.count("\n") <= 1
 
 
-def test_command_that_cannot_be_started_stops_those_before_it_and_no_later_one_starts(run: Start) -> None:
-    with run(kid("A", "TERM=exit 0"), ["muinit-no-such-program"], ["touch", "/muinit-was-here"]) as it:
+def test_command_that_cannot_be_started_stops_those_before_it_and_no_later_one_starts(
+    run: Start, tmp_path: Path
+) -> None:
+    with run(kid("A", "TERM=exit 0"), ["muinit-no-such-program"], ["touch", str(tmp_path / "it")]) as it:
         assert it.end() == 127
-        assert "(muinit-no-such-program) was not found" in it.err
-        assert "(touch /muinit-was-here) was not started" in it.err
-    assert not os.path.exists("/muinit-was-here")
+        assert "exit 127: (muinit-no-such-program) was not found; pid " in it.err
+        assert it.err.endswith(" was not started\n")
+    assert not (tmp_path / "it").exists()
+
+
+def test_a_failure_before_the_command_that_cannot_be_started_decides(run: Start) -> None:
+    with run(["sh", "-c", "exit 3"], *[["sleep", "60"]] * 60, ["muinit-no-such-program"]) as it:
+        assert it.end() == 3
 
 
 def test_first_failure_decides(run: Start) -> None:

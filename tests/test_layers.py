@@ -54,10 +54,11 @@ def test_what_the_running_init_loads() -> None:
     script = (
         "import sys; from muinit import __main__ as m, kernel\n"
         "wait = kernel.Kernel.wait\n"
-        "def stop(self, seconds):\n"
-        "    loaded.append(set(sys.modules)); return wait(self, seconds)\n"
-        "kernel.Kernel.wait = stop; loaded = []\n"
-        "sys.argv = ['muinit', '-q', '---', 'sh', '-c', 'sleep 0.2; exit 3']\n"
+        "def idle(self, seconds):\n"
+        "    loaded.append(set(sys.modules)); os.write(end, b'go\\n'); return wait(self, seconds)\n"
+        "kernel.Kernel.wait = idle; loaded = []\n"
+        "import os; start, end = os.pipe(); os.dup2(start, 0)\n"
+        "sys.argv = ['muinit', '-q', '---', 'sh', '-c', 'read go; exit 3']\n"
         "code = m.main(); print(*(loaded[0])); print(*(set(sys.modules) - loaded[0])); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

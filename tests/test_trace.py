@@ -105,12 +105,15 @@ def test_the_last_line_when_we_were_told_to_stop() -> None:
     )
 
 
+def test_the_last_line_does_not_blame_a_stop_that_came_later() -> None:
+    events = CommandEnded((0, Ending(3)), at=1), Terminate(15), CommandEnded((1, Ending(143, 15)), at=2), Drained()
+    assert verdict(life(), *events).startswith("exit 3: pid 100 (c0 -x) exited 3 after 1 s; ")
+
+
 def test_the_last_line_when_a_command_could_not_be_started() -> None:
     run = Lifecycle([Command(["/x/a"], None), Command(["b"], None)], (15, 9), 2.0)
     events = CommandEnded((0, Ending(126, failure="could not be executed: Permission denied"))), Drained()
-    assert verdict(run, *events) == (
-        "exit 126: (/x/a) could not be executed: Permission denied after 0 s; (b) was not started"
-    )
+    assert verdict(run, *events) == ("exit 126: (/x/a) could not be executed: Permission denied; (b) was not started")
 
 
 def test_the_last_line_names_survivors() -> None:
