@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.exit_table import CASES, Case
-from tests.harness import MUINIT, Run, kid, status, wait_for
+from tests.harness import AS_INIT, MUINIT, Run, kid, status, wait_for
 
 Start = Callable[..., Run]
 
@@ -55,6 +55,41 @@ def test_deaths_before_the_first_look_are_the_commands_own(run: Start) -> None:
     """Both end while muinit still loads: B's SIGTERM cannot have come from muinit."""
     with run(["true"], ["sh", "-c", "kill -TERM $$"]) as it:
         assert it.end() == 143
+
+
+def test_ignored_by_the_caller_is_ignored_by_us(run: Start) -> None:
+    """As `nohup`, or a shell without job control, leaves it: INT would be forwarded, HUP would stop us."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    with run(kid("A", "INT=say", "TERM=exit 4"), preexec_fn=ignore) as it:
+        it.ready("A")
+        it.signal(signal.SIGHUP)
+        it.signal(signal.SIGINT)
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")  # and no INT before it
+        assert it.end() == 4
+
+
+def test_blocked_by_the_caller_it_kills_nobody(run: Start) -> None:
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+
+    with run(kid("A", "TERM=exit 4"), options="--trace-states", preexec_fn=block) as it:
+        it.ready("A")
+        it.signal(signal.SIGUSR1)
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")
+        assert it.end() == 4
+        assert "USR1" not in it.err
+
+
+def test_the_environment_of_the_commands_does_not_change_our_end(run: Start) -> None:
+    with run(["sh", "-c", "exit 3"], options="-q", env={**os.environ, "PYTHONINSPECT": "1"}) as it:
+        assert it.end() == 3
+        assert it.err == ""
 
 
 def test_silent_when_all_is_well(run: Start) -> None:
@@ -305,12 +340,13 @@ CALLER = (
 
 
 @pytest.mark.parametrize("command", [["/bin/sh", "-c", SHOW], ["/bin/cat", "/proc/self/status"]], ids=["sh", "cat"])
-def test_command_gets_the_callers_world(tmp_path: Path, command: list[str]) -> None:
+@pytest.mark.parametrize("pid1", [False, True], ids=["process", "pid1"])
+def test_command_gets_the_callers_world(tmp_path: Path, command: list[str], pid1: bool) -> None:
     """Directory, environment, descriptors, umask, mask and dispositions are as muinit was started with."""
 
     def world(*prefix: str) -> list[str]:
         with (tmp_path / "world").open("w") as out:
-            argv = [sys.executable, "-c", CALLER, *prefix, *command]
+            argv = [*(AS_INIT if pid1 else []), sys.executable, "-c", CALLER, *prefix, *command]
             subprocess.run(argv, cwd=tmp_path, stdout=out, check=True)
         lines = (tmp_path / "world").read_text().splitlines()
         if command[0] == "/bin/sh":

@@ -41,6 +41,42 @@ def test_an_interpreter_that_is_missing_is_not_found(tmp_path: Path) -> None:
     assert subprocess.run([*MUINIT, "-q", "---", str(script)], timeout=PATIENCE, check=False).returncode == 127
 
 
+def test_an_environment_that_python_refuses_is_no_error() -> None:
+    """Some callers have "=value" in it."""
+    argv = [sys.executable, "-c", "import os, sys; os.execve(sys.argv[1], sys.argv[1:], {b'=': b'x', b'A': b'b'})"]
+    done = subprocess.run([*argv, *MUINIT, "---", "/usr/bin/env"], capture_output=True, text=True, check=False)
+    assert done.stdout == "A=b\n", done.stderr
+
+
+def test_waiting_is_never_shorter_than_asked() -> None:
+    """Rounded down to milliseconds, it would spin until the time is up."""
+    assert kernel_says("k.catch([1]); t = k.now(); k.wait(0.0019); print(k.now() - t >= 0.0019)") == "True"
+
+
+def test_a_sigpipe_of_our_own_is_not_forwarded() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    argv = [*MUINIT, "-s", "PIPE,INT", "--trace-states", "---", *kid("A", "PIPE=say", "INT=exit 0")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=write_end) as process:
+        os.close(write_end)
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"A ready")
+        process.send_signal(signal.SIGPIPE)
+        assert process.stdout.readline() == b"A PIPE\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"A INT\n"
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_long_line_is_cut_where_it_shows() -> None:
+    commands = [word for n in range(400) for word in ("---", "sh", "-c", f"exit 0; {n}")]
+    argv = [*MUINIT, "--trace-states", *commands]
+    done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, check=False)
+    first = done.stderr.splitlines()[0]
+    assert len(first) == 4095
+    assert first.endswith(b"...")
+
+
 def test_sigchld_ignored_by_the_caller_loses_no_status() -> None:
     argv = ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", *MUINIT, "-q", "---", "sh", "-c", "exit 7"]
     assert subprocess.run(argv, timeout=PATIENCE, check=False).returncode == 7

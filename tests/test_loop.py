@@ -129,9 +129,11 @@ def test_a_clock_runs_out_once() -> None:
 
 
 def test_an_orphan_with_the_pid_of_one_that_was_reaped_is_another() -> None:
-    kernel = Scripted(
-        comes(SIGTERM), comes(), ends(9, 0, SIGCHLD), lambda k: k.alive.append(9) or [], time_passes, comes()
-    )
+    def again(kernel: Scripted) -> list[int]:
+        kernel.alive.append(9)
+        return []
+
+    kernel = Scripted(comes(SIGTERM), comes(), ends(9, 0, SIGCHLD), again, time_passes, comes())
     kernel.on_kill[7, SIGCONT] = lambda: kernel.alive.append(9)
     kernel.run()
     assert kernel.sent.count((9, SIGTERM)) == 2
