@@ -247,9 +247,11 @@ class Kernel:
         """
         for pid in self._commands:
             self.kill(-pid, _signal.SIGTSTP)
+        # What is typed is for the whole pipeline that we are part of; it came to the first command alone.
+        whom = 0 if self._terminal.given else self._pid
         self._terminal.take()
         _signal.signal(_signal.SIGTSTP, _signal.SIG_DFL)
-        os.kill(0, _signal.SIGTSTP)  # the pipeline that we are part of, not us alone
+        os.kill(whom, _signal.SIGTSTP)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGTSTP])
         _signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGTSTP])
         if _signal.SIGTSTP in self._caught:

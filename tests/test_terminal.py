@@ -279,6 +279,34 @@ def test_without_a_terminal_on_stdin_ctrl_c_and_ctrl_z_come_through_muinit(shell
     shell.see("shell> ")
 
 
+def test_ctrl_z_suspends_the_pipeline_that_muinit_is_part_of(shell: Screen) -> None:
+    shell.type(f"muinit {words(kid('A', 'CONT=say', 'TERM=exit 4'))} | cat\n")
+    pid = int(shell.see(r"A ready (\d+)\r\n")[1])
+    shell.type("\x1a")
+    shell.see("Stopped +muinit")
+    shell.see("shell> ")
+    shell.type("fg\n")
+    shell.see("A CONT")
+    os.kill(int(status(pid)["PPid"]), signal.SIGTERM)
+    shell.see("A TERM")
+    shell.see("shell> ")
+
+
+def test_sigtstp_to_muinit_suspends_it_and_its_commands_alone(shell: Screen) -> None:
+    shell.type(f"(muinit {words(kid('A', 'CONT=say', 'TERM=exit 4'))} < /dev/null; echo then) | cat &\n")
+    pid = int(shell.see(r"A ready (\d+)\r\n")[1])
+    init = int(status(pid)["PPid"])
+    wait_for(lambda: int(status(init)["SigCgt"], 16) & 1 << (signal.SIGTSTP - 1))
+    os.kill(init, signal.SIGTSTP)
+    wait_for(lambda: status(pid)["State"].startswith("T") and status(init)["State"].startswith("T"))
+    assert not status(int(status(init)["PPid"]))["State"].startswith("T")
+    os.kill(init, signal.SIGCONT)
+    shell.see("A CONT")
+    os.kill(init, signal.SIGTERM)
+    shell.see("A TERM")
+    shell.see("then")
+
+
 def test_no_terminal_no_difference() -> None:
     """With anything else on stdin all commands read it, as they always did."""
     argv = [
