@@ -112,7 +112,10 @@ class Kernel:
 
     def leave_directory(self) -> None:
         """Move to the root, so that we keep no file system busy."""
-        os.chdir("/")
+        try:
+            os.chdir("/")
+        except PermissionError:  # an ordinary user in an odd root: then it is kept busy
+            pass
 
     def reap(self) -> tuple[list[tuple[int, int]], bool]:
         """Take every status there is: (pid, wait status) in the kernel's order, and whether no child is left.
@@ -148,6 +151,7 @@ class Kernel:
         Without a /proc the commands, and, as negative numbers, the groups of those that ended: kill(2) takes
         both. A group stays that of its command for as long as it has members.
         """
+        self._others = {}  # an old one may have the pid of a new child
         if self._procfs.usable:
             try:
                 return self._procfs.children()
