@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 RUNS ?= 15
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help demo test lint types bench docs daemons interpreters wheel clean
+.PHONY: help demo test lint types verify bench docs daemons interpreters wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -16,8 +16,9 @@ demo: $(READY) ## run muinit on two real programs, and explain what was seen
 	@$(BIN)/python -m tests.demo
 
 test: $(READY) daemons ## run the tests
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -m 'not proof' $(ARGS)
 	$(BIN)/coverage report
+	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .
@@ -25,6 +26,9 @@ lint: $(READY) ## check style
 
 types: $(READY) ## check types
 	$(BIN)/mypy
+
+verify: $(READY) ## check every state of the lifecycle
+	$(BIN)/python -m tests.verify
 
 bench: .venv-bench/ready $(READY) ## measure what muinit costs; RUNS=n, WRITE=--write for the README
 	$(BIN)/python -m tests.bench --runs $(RUNS) $(WRITE)
