@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 RUNS ?= 15
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help demo test lint types verify bench docs daemons interpreters wheel clean
+.PHONY: help demo test lint types verify chaos early bench docs daemons interpreters wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -29,6 +29,12 @@ types: $(READY) ## check types
 
 verify: $(READY) ## check every state of the lifecycle
 	$(BIN)/python -m tests.verify
+
+chaos: $(READY) ## random trees of real processes, as PID 1 and not; RUNS=n
+	$(BIN)/python -m tests.chaos --runs $(if $(filter file,$(origin RUNS)),1000,$(RUNS)) --jobs 3
+
+early: $(READY) ## what becomes of signals that come while muinit starts
+	$(BIN)/python -m tests.early
 
 bench: .venv-bench/ready $(READY) ## measure what muinit costs; RUNS=n, WRITE=--write for the README
 	$(BIN)/python -m tests.bench --runs $(RUNS) $(WRITE)

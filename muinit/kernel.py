@@ -170,25 +170,44 @@ class Kernel:
         return True
 
     def descendants(self) -> list[int]:
-        """The pids of our children, of their children, and so on; parents come first.
+        """The pids of our children, of their children, and so on, that are alive; parents come first.
 
-        Without a /proc our children, and the groups of the commands.
+        Without a /proc only the children. /proc is no snapshot: who forks and exits all the time may slip through.
         """
-        tree = self.children()
-        own = set(tree)
+        tree, processes = self._tree()
+        return [pid for pid in tree if pid not in processes or processes[pid][0] not in "ZX"]
+
+    def groups(self) -> list[int]:
+        """The process groups of our children, as negative numbers, where nobody else is in them.
+
+        A signal to a group reaches all its members at once, also those who fork while it is sent. And the group of
+        a child, be it a zombie that we have not reaped, is not yet anybody else's.
+        """
+        tree, processes = self._tree()
+        if not processes:
+            return [-pid for pid in sorted(self._commands)]
+        ours = set(tree)
+        strange = {group for pid, (_, _, group, _) in processes.items() if pid not in ours} | {os.getpgrp()}
+        groups = {group for _, parent, group, _ in processes.values() if parent == self._pid}
+        return sorted(-group for group in groups - strange)
+
+    def _tree(self) -> tuple[list[int], dict[int, tuple[str, int, int, int]]]:
+        """Our descendants, zombies too, and what /proc says of every process, if it says anything."""
+        children = self.children()
         try:
             processes = self._procfs.processes() if self._procfs.usable else {}
         except OSError:  # no descriptor left: as parents die, their children become ours
             processes = {}
-        if not processes:
-            return [*tree, *(-pid for pid in sorted(self._commands))]
         offspring: dict[int, list[int]] = {}
-        for pid, (parent, _) in processes.items():
+        for pid, (_, parent, _, _) in processes.items():
             offspring.setdefault(parent, []).append(pid)
+        # Children by the first list may be hidden (hidepid=2); by the second they may have become ours since.
+        tree = list(dict.fromkeys([*children, *offspring.get(self._pid, ())]))
+        own = set(tree)
         for pid in tree:  # grows while we walk it
             tree += (child for child in offspring.get(pid, ()) if child not in own)
-        self._others = {pid: processes[pid][1] for pid in tree if pid not in own}
-        return tree
+        self._others = {pid: processes[pid][3] for pid in tree if pid not in own}
+        return tree, processes
 
     def kill(self, pid: int, signum: int) -> None:
         """Send a signal; to a process group where `pid` is negative. Raises PermissionError.
@@ -226,7 +245,7 @@ class Kernel:
         """SIGKILL all descendants until none is left, for a second: the last resort of a muinit that is broken."""
         deadline = monotonic() + 1
         while not self.reap()[1] and monotonic() < deadline:
-            for pid in self.descendants():
+            for pid in [*self.groups(), *self.descendants()]:
                 self.kill(pid, signals.SIGKILL)
             _signal.sigtimedwait([signals.SIGCHLD], 0.1)
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from statechart.lifecycle import Lifecycle
 
 
+SEARCHES = 20  # /proc is no snapshot: one that forks and exits again and again can slip through a search
+
+
 class Loop:
     """One run on one kernel.
 
@@ -74,13 +77,17 @@ class Loop:
             self._reap()
             self._look_for_adopted()
             if self._deadline is not None and self._time_left() == 0:
+                self._reap()  # those whom the look has just killed
                 self._deadline = None
                 self._handle(Timeout(at=self._now()))
         return self._exit
 
     def survivors(self) -> list[str]:
         """Descriptions of what is still alive."""
-        return [self._kernel.describe(pid) for pid in self._kernel.descendants()]
+        for _ in range(SEARCHES):
+            if found := self._kernel.descendants():
+                return [self._kernel.describe(pid) for pid in found]
+        return []
 
     # What the kernel says
 
@@ -139,7 +146,8 @@ class Loop:
             # Listed once: who is adopted from here on has not had the signal, whatever else it gets.
             children = self._kernel.children() if effect.pids is None else effect.pids
             self._known.update(children)
-            self._signal(self._kernel.descendants() if effect.tree else children, effect.signums)
+            tree = [*self._kernel.groups(), *self._kernel.descendants()] if effect.tree else []
+            self._signal(tree or children, effect.signums)
         elif isinstance(effect, SetClock):
             self._deadline = self._kernel.now() + effect.seconds
         elif isinstance(effect, SuspendAll):

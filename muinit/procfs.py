@@ -23,19 +23,19 @@ class Procfs:
     def children(self) -> list[int]:
         """The pids of our children, adopted ones too; zombies until they are reaped."""
         if self._children is None:
-            return [pid for pid, (parent, _) in self.processes().items() if parent == self._pid]
+            return [pid for pid, process in self.processes().items() if process[1] == self._pid]
         os.lseek(self._children, 0, os.SEEK_SET)
         data = b""
         while more := os.read(self._children, 65536):
             data += more
         return [int(pid) for pid in data.split()]
 
-    def processes(self) -> dict[int, tuple[int, int]]:
-        """Every process that we may see: its parent, and its start time, which tells it from a later one."""
+    def processes(self) -> dict[int, tuple[str, int, int, int]]:
+        """Every process that we may see: state, parent, group, and start time, which tells it from a later one."""
         found = {}
         for entry in os.listdir("/proc"):
             if entry.isdigit() and (fields := self._stat(int(entry))):
-                found[int(entry)] = (int(fields[2]), int(fields[20]))
+                found[int(entry)] = (fields[1], int(fields[2]), int(fields[3]), int(fields[20]))
         return found
 
     def started(self, pid: int) -> int:

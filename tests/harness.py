@@ -67,12 +67,19 @@ class Run:
 
     def line(self) -> str:
         """The next line that a command wrote."""
+        line = self.line_or_end()
+        assert line is not None, f"no more words; got {self._unread!r}; stderr: {self.err}"
+        return line
+
+    def line_or_end(self) -> str | None:
+        """The next line, or None where nobody is left who could write one."""
         assert self.process.stdout is not None
         while b"\n" not in self._unread:
             ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
             assert ready, f"no word within {PATIENCE} s; stderr: {self.err}"
             data = os.read(self.process.stdout.fileno(), 65536)
-            assert data, f"no more words; got {self._unread!r}; stderr: {self.err}"
+            if not data:
+                return None
             self._unread += data
         line, _, self._unread = self._unread.partition(b"\n")
         return line.decode()
@@ -110,7 +117,7 @@ class Run:
         """The pid in our namespace of a process that has this one in muinit's."""
         if not self.pid1:
             return pid
-        return next(ours for ours in tagged(self.tag) if status(ours)["NSpid"].split()[1:] == [str(pid)])
+        return next(ours for ours in tagged(self.tag) if status(ours).get("NSpid", "").split()[1:] == [str(pid)])
 
     # The end
 

@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 
 from statechart.chart import State
-from statechart.effects import Exit, Relay, SetClock, Step
-from statechart.events import CommandEnded, Drained, Ending, Event, Forward, OrphansAdopted, Terminate, Timeout
+from statechart.effects import Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
+from statechart.events import (
+    CommandEnded,
+    Drained,
+    Ending,
+    Event,
+    Forward,
+    OrphansAdopted,
+    Resume,
+    Suspend,
+    Terminate,
+    Timeout,
+)
 from statechart.lifecycle import Command, Lifecycle
 
 HUP, INT, KILL, TERM, CONT = 1, 2, 9, 15, 18
@@ -123,6 +134,13 @@ def test_events_that_decide_nothing() -> None:
     run.handle(ended(0, 0))
     assert play(run, ended(0, 5)) == [()]
     assert run.code == 0
+
+
+def test_ctrl_z_suspends_all_while_all_run_and_cont_always_resumes() -> None:
+    run = life(1)
+    assert play(run, Suspend(), Resume()) == [(SuspendAll(),), (ResumeAll(),)]
+    assert play(run, Terminate(TERM), Suspend(), Resume())[1:] == [(), (ResumeAll(),)]
+    assert play(run, ended(0, 0), Suspend(), Resume())[1:] == [(), (ResumeAll(),)]
 
 
 # The exit status

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,23 @@ def test_ten_thousand_orphans(tmp_path: Path) -> None:
         assert it.process.wait(100) == 5
         assert not tagged(it.tag)
         assert "timeout" not in it.err
+
+
+# Forks and exits for ever, deaf to SIGTERM: who lists it and then signals what was listed comes too late.
+COMET = """
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.setsid() if os.fork() == 0 else os._exit(0)
+while True:
+    if os.fork():
+        os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("pid1", [False, True], ids=["process", "pid1"])
+def test_who_forks_faster_than_it_can_be_listed(pid1: bool) -> None:
+    with Run([sys.executable, "-I", "-S", "-c", COMET], options="-t 0.2", pid1=pid1) as it:
+        assert it.end() == 0
 
 
 def test_a_daemon_that_keeps_our_stdout_open_does_not_hold_us() -> None:

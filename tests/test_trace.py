@@ -7,7 +7,18 @@ import signal
 import pytest
 
 from statechart import report, trace
-from statechart.events import CommandEnded, Drained, Ending, Event, Forward, OrphansAdopted, Terminate, Timeout
+from statechart.events import (
+    CommandEnded,
+    Drained,
+    Ending,
+    Event,
+    Forward,
+    OrphansAdopted,
+    Resume,
+    Suspend,
+    Terminate,
+    Timeout,
+)
 from statechart.lifecycle import Command, Lifecycle
 
 
@@ -27,11 +38,13 @@ def transcript(run: Lifecycle, *events: Event) -> str:
 
 TRANSCRIPT = """
 0.000 s [*] -> RUNNING start: pid 100 (c0 -x), pid 101 (c1 -x)
+0.125 s RUNNING -> RUNNING suspend / SIGTSTP to every command, then to us
+0.250 s RUNNING -> RUNNING resume / SIGCONT to every child
 0.500 s RUNNING -> RUNNING forward: SIGINT / SIGINT to every child
 1.250 s RUNNING -> TERMINATING [step 1 of 2] \
 command_ended: pid 100 (c0 -x) exited 3 / SIGTERM, SIGCONT to every child; clock 2 s
 1.500 s TERMINATING [step 1 of 2] -> TERMINATING [step 1 of 2] \
-orphans_adopted: pid 200, pid 201 / SIGTERM, SIGCONT to the adopted
+orphans_adopted: pid 200, group 201 / SIGTERM, SIGCONT to the adopted
 3.250 s TERMINATING [step 1 of 2] -> TERMINATING [step 2 of 2] \
 timeout [step_left] / SIGKILL to every descendant; clock 2 s
 3.500 s TERMINATING [step 2 of 2] -> TERMINATING [step 1 of 2] \
@@ -47,9 +60,11 @@ command_ended [last_command]: pid 101 (c1 -x) died of SIGSEGV, core dumped
 def test_a_whole_transcript() -> None:
     lines = transcript(
         life(),
+        Suspend(at=0.125),
+        Resume(at=0.25),
         Forward(2, at=0.5),
         CommandEnded((0, Ending(3)), at=1.25),
-        OrphansAdopted(200, 201, at=1.5),
+        OrphansAdopted(200, -201, at=1.5),
         Timeout(at=3.25),
         Terminate(15, at=3.5),
         Timeout(at=5.5),

@@ -1,0 +1,25 @@
+"""Chaos on the real kernel, the short version: `python -m tests.chaos` plays more seeds, and says what must be true."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from tests import chaos
+from tests.conftest import need, why_no_namespace
+
+pytestmark = pytest.mark.proof
+
+SEEDS = range(1, 61)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("pid1", [False, True], ids=["process", "pid1"])
+def test_chaos(*, pid1: bool) -> None:
+    """All of it is true of each run; a failure prints its seed."""
+    if pid1:
+        need("a PID namespace", why_no_namespace())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(partial(chaos.play, pid1=pid1), [seed for seed in SEEDS if chaos.as_pid1(seed) == pid1]))
