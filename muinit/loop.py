@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from statechart.lifecycle import Lifecycle
 
 
-SEARCHES = 20  # /proc is no snapshot: one that forks and exits again and again can slip through a search
+SEARCHES = 5  # /proc is no snapshot: one that forks and exits again and again can slip through a search
 
 
 class Loop:
@@ -86,8 +86,8 @@ class Loop:
         """Descriptions of what is still alive."""
         for _ in range(SEARCHES):
             if found := self._kernel.descendants():
-                return [self._kernel.describe(pid) for pid in found]
-        return []
+                break
+        return [self._kernel.describe(pid) for pid in found or self._kernel.groups()]
 
     # What the kernel says
 

@@ -312,7 +312,7 @@ def check(plan: Plan, code: int, said: list[str], left: list[tuple[int, float]])
         clock = max(line.at for line in trace if line.effects[-1:] and line.effects[-1].startswith("clock "))
         stalled = trace[-1].at - clock > max(plan.timeout, 1.0) + STALL
         assert plan.steps[-1] != KILL or stalled, "something outlived SIGKILL"
-        assert "left alive: pid " in others[0], "the survivors have no names"
+        assert re.search(r"left alive: (pid|process group) \d", others[0]), "the survivors have no names"
         # Who was born when muinit had looked is not named.
         left = [(pid, born) for pid, born in left if f"pid {pid} (" not in others[0] and born < trace[-1].at]
     assert not left, f"left alive{' without a name' if gave_up else ''}: {left}"
