@@ -33,8 +33,8 @@ verify: $(READY) ## check every state of the lifecycle
 chaos: $(READY) ## random trees of real processes, as PID 1 and not; RUNS=n
 	$(BIN)/python -m tests.chaos --runs $(if $(filter file,$(origin RUNS)),1000,$(RUNS)) --jobs 3
 
-early: $(READY) ## what becomes of signals that come while muinit starts
-	$(BIN)/python -m tests.early
+early: $(READY) ## what becomes of signals that come while muinit starts; WRITE=--write for the README
+	$(BIN)/python -m tests.early $(WRITE)
 
 bench: .venv-bench/ready $(READY) ## measure what muinit costs; RUNS=n, WRITE=--write for the README
 	$(BIN)/python -m tests.bench --runs $(RUNS) $(WRITE)

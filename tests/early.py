@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from statistics import median
 
+from tests import readme
 from tests.conftest import why_no_namespace
 from tests.harness import AS_INIT, PATIENCE, Run, status
 
@@ -111,31 +112,37 @@ def main() -> None:
     """Measure, and print the results in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m tests.early", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=500, metavar="N", help="of each signal and mode; default: 500")
-    runs = parser.parse_args().runs
+    parser.add_argument("--write", action="store_true", help="write the results into the README")
+    options = parser.parse_args()
+    runs = options.runs
+    lines: list[str] = []
     why = why_no_namespace()
     modes = {"an ordinary process": False} if why else {"PID 1": True, "an ordinary process": False}
-    print(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | the latest not kept |")
-    print("|" + " --- |" * (4 + len(Fate)))
+    lines.append(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | the latest not kept |")
+    lines.append("|" + " --- |" * (4 + len(Fate)))
     for mode, pid1 in modes.items():
         for number in (TERM, INT):
             delays = [LONGEST * run / max(runs - 1, 1) for run in range(runs)]
             fates = [early(number, delay, pid1=pid1) for delay in delays]
             counts = " | ".join(str(fates.count(fate)) for fate in Fate)
             latest = max((delay for delay, fate in zip(delays, fates, strict=True) if fate is not Fate.KEPT), default=0)
-            print(f"| {mode} | {signal.Signals(number).name} | {runs} | {counts} | {latest:.1f} ms |", flush=True)
-    print()
+            lines.append(f"| {mode} | {signal.Signals(number).name} | {runs} | {counts} | {latest:.1f} ms |")
+    lines.append("")
     for mode, pid1 in modes.items():
         times = sorted(window(pid1=pid1) for _ in range(WINDOWS))
-        print(
+        lines.append(
             f"As {mode}, muinit blocks its signals {median(times):.1f} ms after its exec "
             f"(median of {WINDOWS}; 9 of 10 within {times[WINDOWS * 9 // 10 - 1]:.1f} ms)."
         )
-    print(
+    lines.append(
         f"Each run ended, and nothing survived. Measured with Python {platform.python_version()} "
-        f"on Linux {platform.release()}, {os.cpu_count()} cores."
+        f"on Linux {platform.release().partition('-')[0]}, {os.cpu_count()} cores."
     )
     if why:
-        print(f"Not as PID 1: {why}")
+        lines.append(f"Not as PID 1: {why}")
+    print("\n".join(lines))
+    if options.write:
+        readme.write({"early": "\n".join(lines)})
 
 
 if __name__ == "__main__":
