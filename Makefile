@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 RUNS ?= 15
+HISTORIES ?= 100000
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help demo test lint types verify chaos early bench docs daemons interpreters wheel clean
+.PHONY: help demo test lint types verify simulate chaos early bench docs daemons interpreters wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -29,6 +30,9 @@ types: $(READY) ## check types
 
 verify: $(READY) ## check every state of the lifecycle
 	$(BIN)/python -m tests.verify
+
+simulate: $(READY) ## the real loop on a simulated kernel; HISTORIES=n
+	$(BIN)/python -m tests.simulate --runs $(HISTORIES) --jobs 2
 
 chaos: $(READY) ## random trees of real processes, as PID 1 and not; RUNS=n
 	$(BIN)/python -m tests.chaos --runs $(if $(filter file,$(origin RUNS)),1000,$(RUNS)) --jobs 3

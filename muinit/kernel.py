@@ -222,6 +222,13 @@ class Kernel:
         except ProcessLookupError:
             pass
 
+    def _try_to_kill(self, pid: int, signum: int) -> None:
+        """The same, where those whom we may not signal are no reason to leave out the others."""
+        try:
+            self.kill(pid, signum)
+        except PermissionError:
+            pass
+
     def _kill_other(self, pid: int, signum: int) -> None:
         """Signal a descendant whose pid somebody else may have by now: its parent reaps it, not we."""
         try:
@@ -246,7 +253,7 @@ class Kernel:
         deadline = monotonic() + 1
         while not self.reap()[1] and monotonic() < deadline:
             for pid in [*self.groups(), *self.descendants()]:
-                self.kill(pid, signals.SIGKILL)
+                self._try_to_kill(pid, signals.SIGKILL)
             _signal.sigtimedwait([signals.SIGCHLD], 0.1)
 
     def describe(self, pid: int) -> str:
@@ -269,7 +276,7 @@ class Kernel:
         control is our parent. The default action of SIGTSTP knows (an orphaned process group, setpgid(2)).
         """
         for pid in self._commands:
-            self.kill(-pid, _signal.SIGTSTP)
+            self._try_to_kill(-pid, _signal.SIGTSTP)
         # What is typed is for the whole pipeline that we are part of; it came to the first command alone.
         whom = 0 if self._terminal.given else self._pid
         self._terminal.take()
@@ -285,7 +292,7 @@ class Kernel:
         """Give the terminal to its owner if it is ours again, and continue the commands."""
         self._terminal.give()
         for pid in self.children():
-            self.kill(-pid if pid in self._commands else pid, _signal.SIGCONT)
+            self._try_to_kill(-pid if pid in self._commands else pid, _signal.SIGCONT)
 
     def take_terminal(self) -> None:
         """Take the foreground back before we exit."""

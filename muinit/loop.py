@@ -164,7 +164,7 @@ class Loop:
                 for signum in signums:
                     self._kernel.kill(pid, signum)
             except PermissionError:
-                if pid not in self._refused:
+                if pid > 0 and pid not in self._refused:
                     self._refused.add(pid)
                     self._say(f"warning: not permitted to signal {self._kernel.describe(pid)}")
 

@@ -135,8 +135,8 @@ class Run:
     @property
     def err(self) -> str:
         """What muinit said."""
-        self.stderr.seek(0)
-        return self.stderr.read().decode()
+        # Without moving the place where muinit writes: it is the same open file.
+        return os.pread(self.stderr.fileno(), os.fstat(self.stderr.fileno()).st_size, 0).decode()
 
 
 def kernel_says(script: str) -> str:

@@ -121,6 +121,22 @@ def test_a_child_that_changed_its_uid_is_warned_of_once_and_named() -> None:
         assert f"left alive: {who}" in it.err
 
 
+def test_a_child_that_changed_its_uid_does_not_break_suspend_and_resume() -> None:
+    without = ["setpriv", "--bounding-set=-kill", "--inh-caps=-all"]
+    other = ["setpriv", "--reuid=65534", "--clear-groups", "sh", "-c", "echo A ready $$; exec sleep 60"]
+    with Run(other, kid("B", "INT=say"), options="-k HUP -t 0", prefix=without) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTSTP)
+        it.signal(signal.SIGCONT)
+        it.signal(signal.SIGINT)
+        it.hear("B INT")
+        it.signal(signal.SIGTERM)
+        assert it.process.wait(20) == 1
+        assert "internal error" not in it.err
+        it.kill("A", signal.SIGKILL)
+        wait_for(lambda: not it.survivors())
+
+
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(["sleep", "60"])

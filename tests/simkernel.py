@@ -1,0 +1,697 @@
+"""A simulated kernel: processes, signals and a clock that exist only here, and move only as `random` says.
+
+`SimKernel` is `muinit.kernel.Kernel` with every system call replaced; what is computed there from the answers
+(`children`, `descendants`, `describe`, `typed_stop`, `resume`) is the real code. Three rules of this file:
+
+1. Between any two system calls of muinit the world may move on (`gap`): that is where races are.
+2. What is drawn is drawn with `random()`, and 0.0 is the quiet answer: a `random` that always says 0.0 makes a
+   world in which nothing comes between, and hypothesis shrinks towards it.
+3. A time in a program is a hint: what is to come next may come early, in a gap, because a real clock may as well
+   have been slow there. So nothing that muinit may rely on rests on the order of two programs.
+
+Every process remembers what muinit sent it (`Process.sent`), for those who check.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from errno import EAGAIN
+from math import ceil, inf
+
+from muinit.kernel import Kernel
+from muinit.procfs import Procfs
+from muinit.signals import RTMIN, SIGCHLD, SIGCONT, SIGKILL, SIGTSTP, name
+from muinit.terminal import Terminal
+
+SIGSTOP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH = 19, 21, 22, 23, 28
+STOPS = frozenset({SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU})
+HARMLESS = frozenset({SIGCHLD, SIGCONT, SIGURG, SIGWINCH})  # ignored where the disposition is the default (signal(7))
+
+TICK = 1e-5  # seconds that a system call takes
+HORIZON = 1.0  # seconds by which something may come early
+MOST_CALLS = 20_000  # of one run: one that makes more does not end
+
+RUNNING, STOPPED, ZOMBIE, GONE = "RTZX"
+
+
+class EndlessError(AssertionError):
+    """The run would never end."""
+
+
+@dataclass(slots=True)
+class Do:
+    """Something that a process does, from its script or because a signal came. The verbs are methods of `SimKernel`.
+
+    exit n, die of n, fork a child, daemon (a double fork), setsid, stop, setuid (muinit may not signal it any more);
+    as a reaction also: ignore n, and say (a handler that only says its name).
+    """
+
+    verb: str
+    number: int = 0
+    child: Program | None = None
+
+    def __str__(self) -> str:
+        return " ".join(
+            [self.verb, *([str(self.number)] if self.number else []), *([str(self.child)] if self.child else [])]
+        )
+
+
+@dataclass(slots=True)
+class Program:
+    """What a process does: its reactions by signal (else the default), and in a row what it does by itself, when."""
+
+    name: str
+    reactions: Mapping[int, Do] = field(default_factory=dict)
+    script: Sequence[tuple[float, Do]] = ()
+    blocked: frozenset[int] = frozenset()
+    reaps: float = 0.0  # how many seconds after a child's death; inf: never
+    subreaper: bool = False
+    stuck: bool = False  # in a system call that nothing interrupts: it never dies
+    dying: float = 0.0  # seconds that its death takes
+
+    def __str__(self) -> str:
+        words = [f"{name(signum)}={reaction}" for signum, reaction in self.reactions.items()]
+        words += [f"{name(signum)} blocked" for signum in sorted(self.blocked)]
+        words += [f"{after:g} s {what}" for after, what in self.script]
+        words += [f"reaps after {self.reaps:g} s"] if self.reaps else []
+        words += [f"dies in {self.dying:g} s"] if self.dying else []
+        words += ["subreaper"] if self.subreaper else []
+        words += ["stuck"] if self.stuck else []
+        return f"{self.name}({', '.join(words)})"
+
+
+class Process:
+    """A process. `serial` tells it from a later one with its pid, as the start time does."""
+
+    __slots__ = (
+        "beyond",
+        "blocked",
+        "children",
+        "command",
+        "died",
+        "doom",
+        "due",
+        "group",
+        "next",
+        "ours",
+        "parent",
+        "pending",
+        "pid",
+        "program",
+        "queued",
+        "sent",
+        "serial",
+        "session",
+        "state",
+        "status",
+        "unreported",
+    )
+
+    def __init__(self, pid: int, serial: int, program: Program, parent: Process | None) -> None:
+        self.pid = pid
+        self.serial = serial
+        self.program = program
+        self.parent = parent
+        self.children: list[Process] = []
+        self.group: int = parent.group if parent else pid
+        self.session: int = parent.session if parent else pid
+        self.ours: bool = parent is not None and parent.ours  # a descendant of muinit
+        self.state = RUNNING
+        self.pending: list[int] = []
+        self.blocked = program.blocked
+        self.next = 0  # place in its script
+        self.due = False  # it was stopped when its next action was due
+        self.queued = False  # it has something to act on
+        self.doom = 0  # the signal that it is dying of: it runs no more
+        self.status = 0  # of wait(2)
+        self.beyond: bool = parent is not None and parent.beyond  # of another user
+        self.unreported = 0  # the signal that stopped it, until its parent was told
+        self.command = -1  # its index, if it is a command
+        self.died = 0  # the number of the call before which it became a zombie child of muinit
+        self.sent: list[tuple[int, int, bool]] = []  # (number of the call, signal, was it alive?), by muinit
+
+    @property
+    def alive(self) -> bool:
+        return self.state in (RUNNING, STOPPED)
+
+
+class SimProcfs(Procfs):
+    """The /proc of the simulated kernel. One look at it is many system calls."""
+
+    def __init__(self, kernel: SimKernel, *, usable: bool) -> None:
+        self._kernel = kernel
+        self.usable = usable
+
+    def children(self) -> list[int]:
+        self._kernel.gap()
+        return [child.pid for child in self._kernel.us.children]
+
+    def processes(self) -> dict[int, tuple[str, int, int, int]]:
+        kernel, found = self._kernel, {}
+        kernel.freed = []
+        for pid in sorted(kernel.table):
+            kernel.gap()
+            process = kernel.table.get(pid)
+            if process is not None:
+                parent = process.parent.pid if process.parent else 0
+                found[pid] = (process.state, parent, process.group, process.serial)
+        kernel.freed = None
+        return found
+
+    def describe(self, pid: int) -> str:
+        self._kernel.gap()
+        process = self._kernel.table.get(pid)
+        return f"{process.program.name}, state {process.state}" if process else "gone"
+
+
+class SimTerminal(Terminal):
+    """The terminal of the simulated kernel; muinit's own group is 1."""
+
+    def __init__(self, *, present: bool) -> None:
+        self.present = present
+        self.owner = 0
+        self._given = False
+        self.foreground = 1
+
+    def give(self) -> bool:
+        if self.owner and self.present and self.foreground == 1:
+            self.foreground = self.owner
+            self._given = True
+            return True
+        return False
+
+    def take(self) -> None:
+        if self._given:
+            self._given = False
+            self.foreground = 1
+
+
+class SimKernel(Kernel):
+    """The simulated kernel. muinit is pid 1 in it, or a subreaper: that is the same here.
+
+    `random` gives floats from 0 to 1; `lively` is the chance that something happens in a gap; `pids` is how many
+    pids there are, `crowded` the chance that a pid which became free is given again at once; `proc` says
+    whether there is a /proc, and `terminal` whether stdin is one.
+    """
+
+    def __init__(
+        self,
+        random: Callable[[], float],
+        *,
+        lively: float = 0.0,
+        pids: int = 1000,
+        crowded: float = 0.0,
+        proc: bool = True,
+        terminal: bool = False,
+        stoppable: bool = True,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
+        self._random = random
+        self._quiet = 1.0 - lively
+        self._pids = pids
+        self._roomy = 1.0 - crowded
+        self._stoppable = stoppable
+        self._log = log
+        self.clock = 0.0
+        self.calls = 0
+        self._serial = 1
+        self.us = Process(1, 1, Program("muinit", subreaper=True), None)
+        self.us.ours = True
+        self.table: dict[int, Process] = {1: self.us}
+        self._last_pid = 1
+        self.freed: list[int] | None = None  # while /proc is read: the pids that became free, not yet given again
+        self._strangers: list[Process] = []
+        self._events: list[tuple[float, int, Callable[..., None], object]] = []
+        self._sequence = 0
+        self._ready: list[Process] = []  # those with something to act on
+        self._news: list[int] = []  # signals pending for muinit
+        # What the real one has, for its code that is used here
+        self._pid = 1
+        self._procfs: SimProcfs = SimProcfs(self, usable=proc)
+        self._terminal: SimTerminal = SimTerminal(present=terminal)
+        self._commands: set[int] = set()
+        self._groups: set[int] = set()
+        self._others: dict[int, int] = {}
+        self._caught: frozenset[int] = frozenset()
+        self._typed_stop = False
+        # What happened, for those who check
+        self.commands: list[Process] = []
+        self.reaped: list[Process] = []  # commands, in this order
+        self.reaps: list[int] = []  # the number of the last call of each reap()
+        self.wronged: list[str] = []  # signals to somebody who is not our descendant
+        self.refused: set[tuple[Process, int]] = set()  # whom we may not signal, and the signal that we tried
+        self.reused = 0  # pids that were given a second time
+        self.said: list[str] = []
+        self.suspended = 0.0  # seconds
+        self.unstopped = 0  # times that there was nobody to continue us, so that we did not stop
+        self.sent = 0  # signals, by muinit
+        self.on_wait: Callable[[], None] = lambda: None
+        self.on_wake: Callable[[list[int]], None] = lambda _: None
+
+    # The world
+
+    def at(self, time: float, what: Callable[..., None], whom: object = None) -> None:
+        """Let something happen at this time, or in a gap before it."""
+        self._sequence += 1
+        heapq.heappush(self._events, (time, self._sequence, what, whom))
+
+    def gap(self) -> None:
+        """Stand before a system call: let the world move on, or not."""
+        self.calls += 1
+        if self.calls > MOST_CALLS:
+            raise EndlessError(f"more than {MOST_CALLS} system calls")
+        self.clock += TICK
+        while self._random() > self._quiet and self._move(self.clock + HORIZON):
+            pass
+
+    def hush(self) -> None:
+        """From now on nothing happens in a gap."""
+        self._quiet = 1.0
+
+    def settle(self) -> None:
+        """Let all act on their signals while muinit does not look."""
+        while self._ready:
+            self._move(self.clock)
+
+    def _move(self, until: float) -> bool:
+        """Let one thing happen, if there is any up to this time; the clock is not touched."""
+        ready = self._ready
+        if ready:
+            index = int(self._random() * len(ready))
+            process = ready[index]
+            ready[index] = ready[-1]
+            ready.pop()
+            process.queued = False
+            self._act(process)
+            return True
+        if self._events and self._events[0][0] <= until:
+            _, _, what, whom = heapq.heappop(self._events)
+            what(whom) if whom is not None else what()
+            return True
+        return False
+
+    def _pass(self, until: float) -> bool:
+        """Let the next thing happen, and time pass for it; False where there is none up to this time."""
+        if not self._ready and self._events and self._events[0][0] <= until:
+            self.clock = max(self.clock, self._events[0][0])
+        return self._move(until)
+
+    def _note(self, process: Process, what: str) -> None:
+        if self._log is not None:
+            self._log(f"{self.clock:8.3f} s      pid {process.pid} ({process.program.name}) {what}")
+
+    # Processes
+
+    def _new_pid(self) -> int:
+        """The next free pid, in a circle; now and then any other, for there are others who fork. 0: there is none."""
+        taken = set(self.table)
+        for process in self.table.values():
+            taken.add(process.group)
+            taken.add(process.session)
+        taken.update(self.freed or ())
+        if not self._procfs.usable:
+            # Without a /proc a group is known by its number alone. Real numbers come again after 32768 forks.
+            taken.update(process.pid for process in self.commands)
+        if self._random() > 0.7:
+            self._last_pid = 1 + int(self._random() * self._pids)
+        for _ in range(self._pids):
+            self._last_pid = self._last_pid + 1 if self._last_pid < self._pids else 2
+            if self._last_pid not in taken:
+                return self._last_pid
+        return 0
+
+    def _fork(self, parent: Process | None, program: Program) -> Process | None:
+        """A new process, if there is a pid for it."""
+        pid = self._new_pid()
+        if pid == 0:
+            return None
+        self._serial += 1
+        process = self.table[pid] = Process(pid, self._serial, program, parent)
+        if parent is not None:
+            parent.children.append(process)
+            if parent is not self.us:
+                self._note(parent, f"forks {pid} ({program.name})")
+        self._schedule(process)
+        return process
+
+    def _schedule(self, process: Process) -> None:
+        script = process.program.script
+        if process.next < len(script):
+            self.at(self.clock + script[process.next][0], self._step, process)
+
+    def _step(self, process: Process) -> None:
+        """Do the next thing in its script."""
+        if process.queued:  # fork(2) fails, and is tried again, when a signal is there to act on
+            self._ready.remove(process)
+            process.queued = False
+            self._act(process)
+        if process.doom or not process.alive:
+            return
+        if process.state == STOPPED:
+            process.due = True
+            return
+        what = process.program.script[process.next][1]
+        process.next += 1
+        self._do(process, what)
+        if process.state == RUNNING:
+            self._schedule(process)
+        elif process.state == STOPPED:
+            process.due = process.next < len(process.program.script)
+
+    def _do(self, process: Process, what: Do) -> None:
+        if what.verb == "exit":
+            self._die(process, what.number << 8)
+        elif what.verb == "die":
+            self._die(process, what.number)
+        elif what.verb in ("fork", "daemon"):
+            assert what.child is not None
+            child = what.child
+            if what.verb == "daemon":
+                child = Program(f"{child.name}'s parent", script=((0.0, Do("fork", child=child)), (0.0, Do("exit"))))
+            self._fork(process, child)
+        elif what.verb == "setsid":
+            if process.group != process.pid:
+                process.group = process.session = process.pid
+        elif what.verb == "stop":
+            self._stop(process, SIGSTOP)
+        elif what.verb == "setuid":
+            process.beyond = True
+
+    def _act(self, process: Process) -> None:
+        """Act on the death that it is dying, or on the first of its signals."""
+        if not process.alive:
+            return
+        if process.doom:
+            if not process.program.stuck:
+                if process.program.dying:
+                    self.at(self.clock + process.program.dying, self._perish, process)
+                else:
+                    self._perish(process)
+            return
+        if process.state == STOPPED:
+            return
+        deliverable = [signum for signum in process.pending if signum not in process.blocked]
+        if not deliverable:
+            return
+        signum = min(deliverable)
+        process.pending.remove(signum)
+        reaction = process.program.reactions.get(signum)
+        if reaction is None:
+            if signum in STOPS:
+                self._stop(process, signum)
+            elif signum not in HARMLESS:
+                process.doom = signum
+        elif reaction.verb != "ignore":
+            word = f"{process.program.name} {name(signum).removeprefix('SIG')}"
+            self.said.append(word)
+            self._do(process, reaction)
+        if process.doom or len(deliverable) > 1:
+            self._queue(process)
+
+    def _queue(self, process: Process) -> None:
+        if not process.queued and process.alive:
+            process.queued = True
+            self._ready.append(process)
+
+    def _stop(self, process: Process, signum: int) -> None:
+        self._note(process, f"is stopped by {name(signum)}")
+        process.state = STOPPED
+        process.unreported = signum
+        if process.parent is self.us:
+            self.tell_us(SIGCHLD)
+
+    def _perish(self, process: Process) -> None:
+        self._die(process, process.doom)
+
+    def _die(self, process: Process, status: int) -> None:
+        """Become a zombie; its children go to the nearest subreaper, and its parent hears of it (exit(2))."""
+        if not process.alive:
+            return
+        self._note(process, f"dies of {name(status)}" if status < 128 and status else f"exits {status >> 8}")
+        process.state = ZOMBIE
+        process.status = status
+        if process.ours:
+            reaper = process.parent
+            while reaper is not None and not reaper.program.subreaper:
+                reaper = reaper.parent
+            assert reaper is not None
+            for child in process.children:
+                child.parent = reaper
+                reaper.children.append(child)
+                if child.state == ZOMBIE:
+                    self._mourn(child)
+            process.children = []
+            self._mourn(process)
+        else:
+            self._release(process)
+
+    def _mourn(self, process: Process) -> None:
+        """Tell the parent of a zombie."""
+        parent = process.parent
+        assert parent is not None
+        if parent is self.us:
+            process.died = self.calls
+            self.tell_us(SIGCHLD)
+        elif parent.program.reaps < inf:
+            self.at(self.clock + parent.program.reaps, self._reaped_by_parent, (parent, process))
+
+    def _reaped_by_parent(self, pair: tuple[Process, Process]) -> None:
+        parent, child = pair
+        if child.parent is parent and child.state == ZOMBIE and parent.state == RUNNING and not parent.doom:
+            self._release(child)
+
+    def _release(self, process: Process) -> None:
+        """Free the pid of a zombie that was reaped."""
+        process.state = GONE
+        del self.table[process.pid]
+        if process.parent is not None:
+            process.parent.children.remove(process)
+        if self.freed is not None:
+            self.freed.append(process.pid)
+        elif process.ours and self._random() > self._roomy:
+            self._last_pid = process.pid - 1  # the next who forks has it,
+            if self._random() > 0.4:  # and that is most often a stranger, at once
+                self._stranger_comes(process.pid)
+
+    def _stranger_comes(self, pid: int) -> None:
+        """Somebody who is none of ours gets this pid, if nobody has it, nor a group of that number."""
+        if any(pid in (one.pid, one.group, one.session) for one in self.table.values()):
+            return
+        if not self._procfs.usable and any(one.pid == pid for one in self.commands):
+            return
+        self._serial += 1
+        self.reused += 1
+        self.table[pid] = Process(pid, self._serial, Program("stranger"), None)
+        self._note(self.table[pid], "is a stranger")
+        self._strangers.append(self.table[pid])
+        if len(self._strangers) > 2:
+            self._die(self._strangers.pop(0), 0)
+
+    # Signals
+
+    def outside(self, whom: tuple[str, int]) -> None:
+        """Somebody else sends a signal: to muinit, to the process of this name, to the foreground, to everybody."""
+        target, signum = whom
+        if target == "muinit":
+            self.tell_us(signum)
+        elif target == "foreground":
+            if self._terminal.foreground == 1:
+                self.tell_us(signum)
+            else:
+                for process in self._group(self._terminal.foreground):
+                    self.send(process, signum)
+        else:
+            ours = [process for process in self.table.values() if process.ours and process is not self.us]
+            if target == "anybody":
+                ours = [ours[int(self._random() * len(ours))]] if ours else []
+            elif target != "everybody":
+                ours = [process for process in ours if process.program.name == target]
+            for process in ours:
+                self._note(process, f"gets {name(signum)} from outside")
+                self.send(process, signum)
+
+    def tell_us(self, signum: int) -> None:
+        """A signal to muinit: it stays pending until wait(). Real-time ones queue, the others coalesce."""
+        if signum >= RTMIN or signum not in self._news:
+            self._news.append(signum)
+
+    def send(self, process: Process, signum: int) -> None:
+        """A signal to a process, as send_signal() of Linux does it: it succeeds on a zombie too."""
+        if not process.alive or process.doom:
+            return
+        if signum in STOPS and SIGCONT in process.pending:
+            process.pending.remove(SIGCONT)
+        if signum == SIGCONT:
+            process.pending = [one for one in process.pending if one not in STOPS]
+            if process.state == STOPPED:
+                self._continue(process)
+        reaction = process.program.reactions.get(signum)
+        if signum == SIGKILL:
+            process.doom = SIGKILL
+            self._queue(process)
+            return
+        blocked = signum in process.blocked and signum != SIGSTOP
+        if not blocked and (reaction.verb == "ignore" if reaction else signum in HARMLESS):
+            return
+        if signum < RTMIN and signum in process.pending:
+            return
+        if blocked or process.state == STOPPED:
+            process.pending.append(signum)
+        elif reaction is None and signum not in STOPS:
+            process.doom = signum  # from here on it runs no more (complete_signal())
+            self._queue(process)
+        else:
+            process.pending.append(signum)
+            self._queue(process)
+
+    def _continue(self, process: Process) -> None:
+        process.state = RUNNING
+        process.unreported = 0
+        if process.parent is self.us:
+            self.tell_us(SIGCHLD)
+        if process.pending:
+            self._queue(process)
+        if process.due:
+            process.due = False
+            self.at(self.clock, self._step, process)
+
+    def _group(self, group: int) -> list[Process]:
+        return [process for process in self.table.values() if process.group == group and process is not self.us]
+
+    def _send_from_us(self, targets: Iterable[Process], signum: int) -> None:
+        """What kill(2) does for muinit: ESRCH where there is nobody, EPERM where all refuse."""
+        targets = list(targets)
+        allowed = False
+        for process in targets:
+            if not process.ours or process is self.us:
+                self.wronged.append(f"{name(signum)} to pid {process.pid} ({process.program.name})")
+            self.sent += 1
+            process.sent.append((self.calls, signum, process.alive))
+            if not process.beyond or (signum == SIGCONT and process.session == self.us.session):
+                allowed = True
+                if self._log is not None:
+                    self._note(process, f"is sent {name(signum)}" + ("" if process.alive else ", a zombie"))
+                self.send(process, signum)
+        if not targets:
+            raise ProcessLookupError
+        if not allowed:
+            raise PermissionError  # of a group: only where all refuse
+
+    # What muinit calls
+
+    def now(self) -> float:
+        self.gap()
+        return self.clock
+
+    def start(self, program: Program) -> int:
+        """What spawn() does, of a program instead of an argv."""
+        self.gap()
+        first = not self._commands
+        process = self._fork(self.us, program)
+        if process is None:
+            raise BlockingIOError(EAGAIN, "Resource temporarily unavailable")
+        process.group = process.pid
+        process.command = len(self.commands)
+        self.commands.append(process)
+        self._commands.add(process.pid)
+        if self._terminal.present and first:
+            self._terminal.owner = process.pid
+            if self._terminal.give():
+                self.kill(-process.pid, SIGCONT)
+        return process.pid
+
+    def reap(self) -> tuple[list[tuple[int, int]], bool]:
+        statuses: list[tuple[int, int]] = []
+        while True:
+            self.gap()  # one waitpid(2)
+            children = self.us.children
+            for child in children:
+                if child.state == ZOMBIE or (child.unreported and self._terminal.given):
+                    break
+            else:
+                self.reaps.append(self.calls)
+                return statuses, not children
+            if child.state == ZOMBIE:
+                self._forget(child.pid)
+                if child.command >= 0:
+                    self.reaped.append(child)
+                self._release(child)
+                statuses.append((child.pid, child.status))
+            else:
+                self._typed_stop |= child.pid == self._terminal.owner and child.unreported == SIGTSTP
+                child.unreported = 0
+
+    def _is_there(self, pid: int) -> bool:
+        self.gap()
+        return bool(self._group(-pid))
+
+    def kill(self, pid: int, signum: int) -> None:
+        self.gap()
+        try:
+            if pid in self._others:
+                self._kill_other(pid, signum)
+            elif pid < 0:
+                self._send_from_us(self._group(-pid), signum)
+            else:
+                self._send_from_us([self.table[pid]] if pid in self.table else [], signum)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            if pid in self.table:
+                self.refused.add((self.table[pid], signum))
+            raise
+
+    def _kill_other(self, pid: int, signum: int) -> None:
+        process = self.table.get(pid)  # pidfd_open(2): from here on it is this one or nobody
+        self.gap()
+        if process is not None and process.serial == self._others[pid] and process.state != GONE:
+            self.gap()
+            self._send_from_us([] if process.state == GONE else [process], signum)
+
+    def suspend(self) -> bool:
+        for pid in sorted(self._commands):
+            try:
+                self.kill(-pid, SIGTSTP)
+            except PermissionError:
+                pass
+        self._terminal.take()
+        self.gap()
+        if SIGCONT in self._news:
+            self._news.remove(SIGCONT)
+        since = self.clock
+        if self._stoppable:
+            self.at(self.clock + 1.0, self.outside, ("muinit", SIGCONT))
+            while SIGCONT not in self._news and self._pass(inf):
+                pass
+        self.suspended += self.clock - since
+        self.gap()
+        continued = SIGCONT in self._news
+        self.unstopped += not continued
+        return continued
+
+    def catch(self, numbers: Iterable[int]) -> None:
+        self._caught = frozenset(numbers)
+
+    def wait(self, seconds: float | None) -> list[int]:
+        self.on_wait()
+        self.gap()
+        deadline = inf if seconds is None else self.clock + ceil(seconds * 1000) / 1000 if seconds < inf else inf
+        while not self._caught.intersection(self._news):
+            if not self._pass(deadline):
+                if deadline == inf:
+                    raise EndlessError("muinit waits for ever")
+                self.clock = max(self.clock, deadline)
+                break
+        while self._random() > self._quiet and self._move(self.clock + HORIZON):
+            pass
+        arrived = [signum for signum in self._news if signum in self._caught]
+        self._news = []
+        # A handler's frame is put on those of the signals before it: so the last one runs first.
+        arrived.sort(reverse=True)
+        if len(arrived) > 1 and self._random() > 0.5:  # those that came while we waited run as they came
+            index = int(self._random() * len(arrived))
+            arrived = arrived[index:] + arrived[:index]
+        self.on_wake(arrived)
+        return arrived

@@ -1,0 +1,419 @@
+"""The simulation: as many histories as fit; that it finds bugs; and that its kernel does what the real one does."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from muinit import cli, signals
+from muinit.loop import Loop
+from statechart.lifecycle import Command, Lifecycle
+from tests.harness import PATIENCE, ROOT, Run, kid, status, wait_for
+from tests.simkernel import Do, Program, SimKernel
+from tests.simulate import BrokenError, play, play_seed
+
+SECONDS = 20.0
+MOST_SEEDS = 5000
+
+pytestmark = pytest.mark.proof
+
+
+def test_seeds() -> None:
+    """What holds in every history holds in each of these."""
+    deadline = time.monotonic() + SECONDS
+    seed = 0
+    while time.monotonic() < deadline:
+        play_seed(seed)
+        seed += 1
+    assert seed > 1000
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=False))
+def test_histories_that_shrink(rand: random.Random) -> None:
+    """The same, where hypothesis draws: what it finds it makes short."""
+    play(rand.random)
+
+
+def test_a_seed_replays_exactly() -> None:
+    """All that a history depends on is its seed."""
+    for seed in range(20):
+        first: list[str] = []
+        again: list[str] = []
+        play_seed(seed, log=first.append)
+        play_seed(seed, log=again.append)
+        assert first == again
+        assert len(first) > 3
+
+
+def test_a_child_that_has_the_pid_of_a_former_descendant_is_signalled() -> None:
+    """B was listed as a grandchild; now its pid is that of C, which we adopt: the start time of B is not asked for."""
+    kernel = SimKernel(lambda: 0.0, pids=3)
+    script = [
+        (at, Do("fork", child=Program(name, script=[(0.5, Do("exit"))]))) for at, name in ((0.0, "B"), (1.0, "C"))
+    ]
+    kernel.catch({signals.SIGCHLD})
+    kernel.start(Program("A", script=[*script, (0.0, Do("exit"))]))
+    kernel.wait(0.1)
+    assert kernel.descendants() == [2, 3]
+    kernel.wait(None)
+    kernel.reap()
+    assert kernel.children() == [3]
+    kernel.kill(3, signals.SIGTERM)
+    (orphan,) = kernel.us.children
+    assert orphan.program.name == "C"
+    assert [signum for _, signum, _ in orphan.sent] == [signals.SIGTERM]
+
+
+# Bugs that are put into the loop
+
+
+class Bug(NamedTuple):
+    what: str
+    right: str
+    wrong: str
+
+
+BUGS = [
+    Bug(
+        "a relay makes children known, as if a step had reached them",
+        "            self._signal(self._kernel.children(), [effect.signum])",
+        "            children = self._kernel.children()\n"
+        "            self._known.update(children)\n"
+        "            self._signal(children, [effect.signum])",
+    ),
+    Bug(
+        "children are listed again for SIGCONT, and the second list counts as reached",
+        "            self._signal(tree or children, effect.signums)",
+        "            self._signal(tree or children, effect.signums)\n"
+        "            self._known.update(self._kernel.children())",
+    ),
+    Bug(
+        "the clock is looked at before the dead are reaped",
+        "            self._reap()\n            self._look_for_adopted()\n",
+        "            if self._deadline is not None and self._time_left() == 0:\n"
+        "                self._deadline = None\n"
+        "                self._handle(Timeout(at=self._now()))\n"
+        "            self._reap()\n            self._look_for_adopted()\n",
+    ),
+    Bug("one child is reaped per SIGCHLD", "self._endings(statuses)]", "self._endings(statuses[:1])]"),
+    Bug("nobody looks for adopted orphans", "            self._look_for_adopted()\n", ""),
+    Bug(
+        "adopted orphans are known, but not signalled",
+        "self._signal(tree or children, effect.signums)",
+        "self._signal([] if effect.pids is not None else tree or children, effect.signums)",
+    ),
+    Bug("a child that was reaped is still known", "            self._known.discard(pid)\n", ""),
+    Bug("that nobody is left is not noticed", "        if drained:", "        if False:"),
+    Bug(
+        "the list of children is made once",
+        "[pid for pid in self._kernel.children() if pid not in self._known]",
+        "[pid for pid in self.__dict__.setdefault('_list', self._kernel.children()) if pid not in self._known]",
+    ),
+    Bug(
+        "a stopped child is not continued",
+        "(tree or children, effect.signums)",
+        "(tree or children, effect.signums[:1])",
+    ),
+    Bug(
+        "a relay reaches the commands only", "self._signal(self._kernel.children(), [", "self._signal(self._commands, ["
+    ),
+    Bug(
+        "who may not be signalled keeps the others from being",
+        '                    self._say(f"warning: not permitted to signal {self._kernel.describe(pid)}")',
+        '                    self._say(f"warning: not permitted to signal {self._kernel.describe(pid)}")\n'
+        "                return",
+    ),
+    Bug("who may not be signalled is named each time", "                    self._refused.add(pid)\n", ""),
+    Bug(
+        "the clock of a step that begins again is not set again",
+        "self._deadline = self._kernel.now() + effect.seconds",
+        "self._deadline = self._deadline or self._kernel.now() + effect.seconds",
+    ),
+    Bug(
+        "a signal counts once",
+        "for signum in self._kernel.wait(self._time_left()):",
+        "for signum in set(self._kernel.wait(self._time_left())):",
+    ),
+    Bug(
+        "SIGTERM is forwarded where it is in the list",
+        "signum in self._forward and signum != signals.SIGTERM",
+        "signum in self._forward",
+    ),
+    Bug(
+        "the first status is taken for that of another command",
+        "self._commands.pop(pid)",
+        "self._commands.pop(min(self._commands))",
+    ),
+    Bug("SIGKILL goes to children only", "self._signal(tree or children", "self._signal(children"),
+    Bug(
+        "a suspension that was none is not taken back",
+        "                self._arrived(signals.SIGCONT)",
+        "                pass",
+    ),
+]
+
+
+def with_bug(bug: Bug) -> type[Loop]:
+    """The loop with the bug in it."""
+    source = (ROOT / "muinit/loop.py").read_text()
+    right, wrong = bug.right, bug.wrong
+    assert right in source, f"not in the loop any more: {right}"
+    scope = {"__name__": "muinit.loop"}
+    exec(compile(source.replace(right, wrong, 1), "loop.py", "exec"), scope)
+    found: type[Loop] = scope["Loop"]  # type: ignore[assignment]
+    return found
+
+
+def first_failure(loop: type[Loop] = Loop) -> str:
+    """What is not true in the first seed that fails; "" where none does."""
+    for seed in range(MOST_SEEDS):
+        try:
+            play_seed(seed, loop=loop)
+        except BrokenError as error:
+            print(f"seed {seed}: {error}")
+            return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.what)
+def test_a_bug_in_the_loop_is_found(bug: Bug) -> None:
+    """Each of these bugs breaks a property within a few thousand seeds."""
+    broken = with_bug(bug)
+    assert first_failure(broken)
+
+
+def _choose_last(life: Lifecycle, _: object) -> None:
+    codes = [command.ending.code for command in life.ended if command.failed and command.ending]
+    life.code = codes[-1] if codes else 0
+
+
+MISJUDGED: dict[str, tuple[type, str, object]] = {
+    "every end that is not 0 counts": (Command, "failed", property(lambda it: it.ending.code != 0)),
+    "no death by a signal counts": (Command, "failed", property(lambda it: it.ending.code and not it.ending.death)),
+    "who told us is forgotten": (Lifecycle, "obey", lambda *_: None),
+    "the last who failed decides": (Lifecycle, "choose_code", _choose_last),
+}
+
+
+@pytest.mark.parametrize("what", MISJUDGED)
+def test_a_wrong_exit_status_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule of the exit status is stated twice, here by what really happened: the two would differ."""
+    monkeypatch.setattr(*MISJUDGED[what])
+    assert first_failure().startswith("The exit status")
+
+
+# The simulated kernel and the real one
+
+
+class Scenario(NamedTuple):
+    """Commands, by the rules of `tests/kids/kid.py`; and then, one at a time, who gets which signal from outside."""
+
+    what: str
+    commands: tuple[tuple[str, ...], ...]
+    deeds: tuple[tuple[str, str], ...] = ()
+    options: str = ""
+
+
+# Where two end by one signal, only chance says whether muinit sees them together: here each ends by itself, or both
+# while muinit is stopped.
+SCENARIOS = [
+    Scenario("a plain exit", (("A", "USR1=exit 3"), ("B",)), (("A", "USR1"),)),
+    Scenario("told to stop, dies of it", (("A",),), (("muinit", "TERM"),)),
+    Scenario(
+        "told to stop, exits",
+        (("A", "TERM=exit 0"), ("B", "TERM=say", "USR1=exit 143")),
+        (("muinit", "TERM"), ("B", "USR1")),
+    ),
+    Scenario("ignores, is killed", (("A", "TERM=ignore"),), (("muinit", "TERM"),), "-t 0.3"),
+    Scenario(
+        "two steps, then killed", (("A", "HUP=say", "TERM=say"),), (("muinit", "TERM"),), "-k HUP,TERM,KILL -t 0.3"
+    ),
+    Scenario("told again", (("A", "TERM=say", "USR1=exit 0"),), (("muinit", "TERM"),) * 3 + (("A", "USR1"),), "-t 60"),
+    Scenario("a survivor", (("A", "TERM=ignore"),), (("muinit", "TERM"),), "-k TERM -t 0.3"),
+    Scenario(
+        "an orphan is adopted in a step",
+        (("A", "kid B,TERM=say,USR1=exit 0,setsid", "TERM=exit 0"),),
+        (("muinit", "TERM"), ("B", "USR1")),
+        "-t 60",
+    ),
+    Scenario(
+        "an orphan outlives its step",
+        (("A", "kid B,TERM=ignore,setsid", "TERM=exit 0"),),
+        (("muinit", "TERM"),),
+        "-t 0.3",
+    ),
+    Scenario(
+        "a double fork, adopted before",
+        (("A", "orphan B,TERM=say,USR1=exit 9", "TERM=exit 0"),),
+        (("muinit", "TERM"), ("B", "USR1")),
+        "-t 60",
+    ),
+    Scenario(
+        "a double fork, killed from outside",
+        (("A", "orphan B,INT=say", "INT=say", "TERM=exit 0"),),
+        (("B", "KILL"), ("muinit", "INT"), ("muinit", "TERM")),
+    ),
+    Scenario("stopped, then continued", (("A", "TERM=exit 0"),), (("A", "STOP"), ("muinit", "TERM")), "-t 60"),
+    Scenario("stopped, then killed from outside", (("A",), ("B",)), (("A", "STOP"), ("A", "KILL"))),
+    Scenario(
+        "a signal is forwarded",
+        (("A", "INT=say", "HUP=say"), ("B", "INT=say", "HUP=say", "TERM=say", "USR1=exit 4")),
+        (("muinit", "INT"), ("muinit", "HUP"), ("muinit", "INT"), ("muinit", "TERM"), ("B", "USR1")),
+        "-s INT,HUP",
+    ),
+    Scenario("a signal is forwarded, and is the end", (("A",),), (("muinit", "INT"),)),
+    Scenario("a deadly signal tells to stop", (("A", "TERM=exit 0"),), (("muinit", "USR2"),)),
+    Scenario("two end together", (("A", "USR1=exit 0"), ("B", "USR1=exit 5")), (("A B", "USR1"),)),
+    Scenario("two are killed together", (("A",), ("B",), ("C", "TERM=exit 0")), (("B A", "KILL"),)),
+]
+
+
+class Told(NamedTuple):
+    """What can be compared: the trace without times and pids, the exit status, who spoke."""
+
+    trace: list[str]
+    code: int
+    words: list[str]
+
+
+class Stage(NamedTuple):
+    """What was said, by the kids and in the trace, when all was quiet again after a deed."""
+
+    words: list[str]
+    lines: int
+
+
+def program(name: str, *rules: str) -> Program:
+    """What kid.py does by these rules."""
+    reactions, script, end = {}, [], []
+    for rule in rules:
+        verb, _, rest = rule.partition(" ")
+        word, _, action = rule.partition("=")
+        if verb in ("kid", "orphan"):
+            child, *its = rest.split(",")
+            script.append((0.0, Do("fork" if verb == "kid" else "daemon", child=program(child, *its))))
+        elif action:
+            what, _, number = action.partition(" ")
+            reactions[signals.number(word)] = Do(what, int(number or signals.number(word)))
+        elif verb == "setsid":
+            script.append((0.0, Do("setsid")))
+        else:
+            end.append((0.0, Do("exit", int(rest))))
+    return Program(name, reactions, [*script, *end])
+
+
+def plain(lines: list[str], names: dict[int, str]) -> list[str]:
+    """The lines of a trace, without times; processes by their names."""
+    found = []
+    for line in lines:
+        head, _, text = line.removeprefix("muinit: ").partition(" s  ")
+        if re.fullmatch(r" *\d+\.\d{3}", head):
+            text = re.sub(r"pid (\d+)( \(.*?\))?", lambda match: names[int(match[1])], text)
+            found.append(" ".join(text.split()))
+    return found
+
+
+def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
+    """Play it on the simulated kernel, with nothing between two system calls; also what was seen after each deed."""
+    options = cli.parse([*scenario.options.split(), *(word for _ in scenario.commands for word in ("---", "kid"))])
+    kernel = SimKernel(lambda: 0.0)
+    commands = [Command(rules[:1], kernel.start(program(*rules))) for rules in scenario.commands]
+    lines: list[str] = []
+    stages: list[Stage] = []
+    names: dict[int, str] = {}
+
+    def do(deed: tuple[str, str]) -> None:
+        look()
+        for whom in deed[0].split():
+            kernel.outside((whom, signals.number(deed[1])))
+        if " " in deed[0]:
+            kernel.settle()
+            kernel.tell_us(signals.SIGCONT)
+
+    def look() -> None:
+        stages.append(Stage(list(kernel.said), len(lines)))
+        names.update((process.pid, process.program.name) for process in kernel.table.values())
+
+    for number, deed in enumerate(scenario.deeds):
+        kernel.at(0.001 * (number + 1), do, deed)
+    forward = set(options.forward or [signals.SIGINT])
+    kernel.catch({signals.SIGCHLD, signals.SIGCONT, signals.SIGTERM, *forward, *signals.DEADLY})
+    life = Lifecycle(commands, options.steps, options.timeout)
+    end = Loop(kernel, life, forward, lines.append, tracing=True, started_at=0.0).run()
+    look()
+    return Told(plain(lines, names), end.code, sorted(kernel.said)), stages
+
+
+def real(scenario: Scenario, stages: list[Stage]) -> Told:
+    """Play it on real processes. A deed is done when all that the simulation saw before it is seen here too."""
+    with Run(*(kid(*rules) for rules in scenario.commands), options=f"{scenario.options} --trace-states") as it:
+        names = [
+            name
+            for rules in scenario.commands
+            for name in re.findall(r"^\w+|(?<=kid )\w+|(?<=orphan )\w+", " ".join(rules))
+        ]
+        it.ready(*names)
+        heard: list[str] = []
+        for deed, stage in zip((*scenario.deeds, None), stages, strict=True):
+            told = sorted(stage.words)
+            for word in sorted(heard):
+                told.remove(word)
+            it.hear(*told)
+            heard += told
+            if deed is None:
+                break
+            wait_for(lambda lines=stage.lines: said(it).count(" s  ") >= lines)
+            act(it, *deed)
+        code = it.process.wait(PATIENCE)
+        err = it.err
+        for name in names:  # those that the last step left alive
+            if status(it.pids[name]) and code == 1:
+                it.kill(name, signal.SIGKILL)
+        wait_for(lambda: not it.survivors())
+        pids = {pid: name for name, pid in it.pids.items()}
+        return Told(plain(err.splitlines(), pids), code, sorted(heard))
+
+
+def said(it: Run) -> str:
+    """What muinit said so far. Not `err`: it moves the place at which muinit writes."""
+    return os.pread(it.stderr.fileno(), 1 << 20, 0).decode()
+
+
+def act(it: Run, whom: str, word: str) -> None:
+    """Send the signal from outside, and wait until what it stops or kills at once is stopped or dead."""
+    number = signals.number(word)
+    if whom == "muinit":
+        it.signal(number)
+        return
+    pids = [it.pids[name] for name in whom.split()]
+    if len(pids) > 1:  # they end while muinit does not look
+        it.signal(signal.SIGSTOP)
+        wait_for(lambda: status(it.init)["State"].startswith("T"))
+    before = [status(pid).get("State", "") for pid in pids]
+    assert all(before)
+    for pid in pids:
+        os.kill(pid, number)
+    if len(pids) > 1:
+        wait_for(lambda: all(status(pid)["State"].startswith("Z") for pid in pids))
+        it.signal(signal.SIGCONT)
+    elif number == signal.SIGSTOP:
+        wait_for(lambda: status(pids[0])["State"].startswith("T"))
+    elif number == signal.SIGKILL:
+        wait_for(lambda: not status(pids[0]))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.what)
+def test_the_simulated_kernel_does_what_the_real_one_does(scenario: Scenario) -> None:
+    """The same scenario gives the same trace, exit status and words of the kids on both."""
+    told, stages = simulated(scenario)
+    assert len(told.trace) > 2
+    assert real(scenario, stages) == told
