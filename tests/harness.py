@@ -11,6 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,11 @@ class Run:
 
     def __exit__(self, kind: object, *_: object) -> None:
         left = self.survivors()
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
+        for pid in left:  # and their groups: who forks and exits all the time is reached only so
+            with suppress(ProcessLookupError):
+                if os.getpgid(pid) != os.getpgrp():
+                    os.killpg(os.getpgid(pid), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -10,17 +10,21 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import need, why_no_namespace
-from tests.harness import Run, kid, status, wait_for
+from tests.harness import ROOT, Run, kid, status, wait_for
 
 PID1 = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
 PROCESS = ["unshare", "--mount"]
 NO_PROC = "mount -t tmpfs none /proc"
+# Where the project itself lies in /tmp it stays visible.
+NO_TMP = "mount -t tmpfs -o ro none /tmp"
+if ROOT.is_relative_to("/tmp"):
+    NO_TMP = "mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp"
 PLACES = {
     "no /proc": NO_PROC,
     "a /proc of another namespace": "true",
     "hidepid=2": "mount -t proc -o hidepid=2 proc /proc",
     "no children file": "mount -t proc proc /proc; mount -t tmpfs none /proc/$$/task/$$",
-    "read-only root, no /tmp": "mount -t proc proc /proc; mount -t tmpfs -o ro none /tmp; mount -o remount,bind,ro /",
+    "read-only root, no /tmp": f"mount -t proc proc /proc; {NO_TMP}; mount -o remount,bind,ro /",
     "no /dev": "mount -t proc proc /proc; mount -t tmpfs -o ro none /dev",
     "no capabilities": 'mount -t proc proc /proc; set -- setpriv --bounding-set=-all --inh-caps=-all "$@"',
 }
