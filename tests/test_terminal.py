@@ -48,7 +48,10 @@ class Screen:
         os.write(self.master, text.encode())
 
     def see(self, pattern: str) -> re.Match[str]:
-        """Wait until this stands on the screen; what was before it is forgotten."""
+        """Wait until this stands on the screen; what was before it is forgotten.
+
+        The word of a kid ends its line: a shell shows command lines, and they have those words too.
+        """
         deadline = time.monotonic() + PATIENCE
         while not (found := re.search(pattern, self.seen)):
             ready, _, _ = select.select([self.master], [], [], max(deadline - time.monotonic(), 0))
@@ -124,9 +127,9 @@ def test_ctrl_c_arrives_exactly_once(muinit: Callable[..., Screen]) -> None:
     it.see("A ready|B ready")
     for _ in range(3):
         it.type("\x03")
-        it.see("A INT")
+        it.see(r"A INT\r\n")
     it.type("\x1c")
-    it.see("A QUIT")
+    it.see(r"A QUIT\r\n")
     assert it.end() == 5
     assert "INT" not in it.seen
 
@@ -136,7 +139,7 @@ def test_ctrl_c_that_kills_is_told(muinit: Callable[..., Screen]) -> None:
     it.see("ready")
     it.see("ready")
     it.type("\x03")
-    it.see("B TERM")
+    it.see(r"B TERM\r\n")
     assert it.end() == 130
 
 
@@ -146,9 +149,9 @@ def test_after_the_first_command_ctrl_c_is_forwarded_to_the_others(muinit: Calla
     it.see("ready")
     wait_for(lambda: it.foreground() != it.process.pid)
     os.kill(it.foreground(), signal.SIGUSR1)
-    it.see("B TERM")
+    it.see(r"B TERM\r\n")
     it.type("\x03")
-    it.see("B INT")
+    it.see(r"B INT\r\n")
     assert it.end() == 0
 
 
@@ -176,9 +179,9 @@ def test_muinit_that_nobody_can_continue_undoes_ctrl_z(muinit: Callable[..., Scr
     it.see("A ready")
     it.type("\x1a")
     it.see(r"suspend / SIGTSTP to every command, then to us")
-    it.see("A CONT")
+    it.see(r"A CONT\r\n")
     os.kill(it.foreground(), signal.SIGTERM)
-    it.see("A TERM")
+    it.see(r"A TERM\r\n")
     assert it.end() == 6
 
 
@@ -208,11 +211,11 @@ def test_ctrl_z_suspends_commands_and_muinit_and_fg_resumes_both(shell: Screen) 
         for pid in [*pids, int(status(pids[0])["PPid"])]:
             wait_for(lambda pid=pid: status(pid)["State"].startswith("T"))
         shell.type("fg\n")
-        shell.see("[AB] CONT")
-        shell.see("[AB] CONT")
+        shell.see(r"[AB] CONT\r\n")
+        shell.see(r"[AB] CONT\r\n")
     wait_for(lambda: shell.foreground() == pids[0])
     shell.type("\x03")
-    shell.see("A INT")
+    shell.see(r"A INT\r\n")
     shell.see("shell> ")
     shell.type("echo status $?\n")
     shell.see("status 3\r\n")
@@ -225,10 +228,10 @@ def test_bg_resumes_the_commands_without_the_terminal(shell: Screen) -> None:
     shell.see("Stopped +muinit")
     shell.see("shell> ")
     shell.type("bg\n")
-    shell.see("A CONT")
+    shell.see(r"A CONT\r\n")
     assert shell.foreground() == shell.process.pid
     os.kill(int(status(pid)["PPid"]), signal.SIGTERM)
-    shell.see("A TERM")
+    shell.see(r"A TERM\r\n")
     shell.type("wait %1; echo status $?\n")
     shell.see("status 3\r\n")
 
@@ -266,16 +269,16 @@ def test_without_a_terminal_on_stdin_ctrl_c_and_ctrl_z_come_through_muinit(shell
     init = int(status(pid)["PPid"])
     wait_for(lambda: int(status(init)["SigCgt"], 16) & 1 << (signal.SIGTSTP - 1))
     shell.type("\x03")
-    shell.see("A INT")
+    shell.see(r"A INT\r\n")
     shell.type("\x1a")
     shell.see("Stopped +muinit")
     wait_for(lambda: status(pid)["State"].startswith("T"))
     shell.see("shell> ")
     shell.type("fg\n")
-    shell.see("A CONT")
+    shell.see(r"A CONT\r\n")
     assert "A INT" not in shell.seen
     os.kill(init, signal.SIGTERM)
-    shell.see("A TERM")
+    shell.see(r"A TERM\r\n")
     shell.see("shell> ")
 
 
@@ -286,9 +289,9 @@ def test_ctrl_z_suspends_the_pipeline_that_muinit_is_part_of(shell: Screen) -> N
     shell.see("Stopped +muinit")
     shell.see("shell> ")
     shell.type("fg\n")
-    shell.see("A CONT")
+    shell.see(r"A CONT\r\n")
     os.kill(int(status(pid)["PPid"]), signal.SIGTERM)
-    shell.see("A TERM")
+    shell.see(r"A TERM\r\n")
     shell.see("shell> ")
 
 
@@ -301,9 +304,9 @@ def test_sigtstp_to_muinit_suspends_it_and_its_commands_alone(shell: Screen) -> 
     wait_for(lambda: status(pid)["State"].startswith("T") and status(init)["State"].startswith("T"))
     assert not status(int(status(init)["PPid"]))["State"].startswith("T")
     os.kill(init, signal.SIGCONT)
-    shell.see("A CONT")
+    shell.see(r"A CONT\r\n")
     os.kill(init, signal.SIGTERM)
-    shell.see("A TERM")
+    shell.see(r"A TERM\r\n")
     shell.see("then")
 
 
