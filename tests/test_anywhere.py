@@ -26,6 +26,7 @@ PLACES = {
     "no children file": "mount -t proc proc /proc; mount -t tmpfs none /proc/$$/task/$$",
     "read-only root, no /tmp": f"mount -t proc proc /proc; {NO_TMP}; mount -o remount,bind,ro /",
     "no /dev": "mount -t proc proc /proc; mount -t tmpfs -o ro none /dev",
+    "an ordinary user": 'mount -t proc proc /proc; set -- unshare --user --map-user=1000 --map-group=1000 "$@"',
     "no capabilities": 'mount -t proc proc /proc; set -- setpriv --bounding-set=-all --inh-caps=-all "$@"',
 }
 BLIND = {"no /proc", "a /proc of another namespace"}
