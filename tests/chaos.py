@@ -30,23 +30,22 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from muinit import signals
-from statechart import diagram
 from tests.conftest import why_no_namespace
-from tests.harness import ROOT, Run, status, tagged
+from tests.edges import EDGES
+from tests.harness import ROOT, Run, kill_all, status, tagged
 
 Acts = list[tuple[Any, ...]]
 Node = tuple[str, dict[int, Acts], Acts]
 
 TREE = [sys.executable, "-I", "-S", str(ROOT / "tests/kids/tree.py")]
 SCRIPT = 0.25  # seconds from the opening of the gate to our SIGTERM
-PREEMPTED = 0.05  # seconds; a guess: one survivor in 1,900 runs was unnamed without it, and never again in 1,000
+LOOKS = 5  # in a row that see nobody alive
 STALL = 0.5  # seconds; a muinit that wakes so much later than it asked for had no machine to run on
 MARGIN = 20.0  # seconds beyond the time of the steps, for a machine that has much else to do
 NOT_FOUND = ["muinit-no-such-program"]
 TERM, KILL, STOP, INT, HUP = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGINT, signal.SIGHUP
 USR1, USR2, CONT = signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT
 RT = signal.SIGRTMIN + 3
-EDGES = {f"{source} -> {dest}: {label}" for source, dest, label, _ in diagram.edges()} | {"[*] -> RUNNING: start"}
 
 
 # What is made of a seed
@@ -314,9 +313,8 @@ def check(plan: Plan, code: int, said: list[str], left: list[tuple[int, float]])
         stalled = trace[-1].at - clock > max(plan.timeout, 1.0) + STALL
         assert plan.steps[-1] != KILL or stalled, "something outlived SIGKILL"
         assert re.search(r"left alive: (pid|process group) \d", others[0]), "the survivors have no names"
-        # Who was born when muinit had looked is not named. A fork that is preempted is in /proc later than it is born.
-        latest = trace[-1].at - PREEMPTED
-        left = [(pid, born) for pid, born in left if f"pid {pid} (" not in others[0] and born < latest]
+        # Who was born when muinit had looked is not named.
+        left = [(pid, born) for pid, born in left if f"pid {pid} (" not in others[0] and born < trace[-1].at]
     assert not left, f"left alive{' without a name' if gave_up else ''}: {left}"
     return Result(code, gave_up, [line.edge for line in trace])
 
@@ -398,13 +396,14 @@ def send(it: Run, name: str, number: int) -> None:
 
 
 def clear(it: Run) -> None:
-    """Leave nothing of the run alive. A child that is being forked may not be seen, so we look twice."""
+    """Leave nothing of the run alive. Who forks and exits all the time may not be seen, so we look again."""
     deadline = time.monotonic() + MARGIN
-    while left := it.survivors() or it.survivors():
+    unseen = 0
+    while unseen < LOOKS:
+        left = it.survivors()
         assert time.monotonic() < deadline, f"cannot be killed: {left}"
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, KILL)
+        kill_all(left)
+        unseen = 0 if left else unseen + 1
 
 
 def birth(pid: int) -> float:

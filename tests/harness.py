@@ -54,11 +54,7 @@ class Run:
 
     def __exit__(self, kind: object, *_: object) -> None:
         left = self.survivors()
-        for pid in left:  # and their groups: who forks and exits all the time is reached only so
-            with suppress(ProcessLookupError):
-                if os.getpgid(pid) != os.getpgrp():
-                    os.killpg(os.getpgid(pid), signal.SIGKILL)
-                os.kill(pid, signal.SIGKILL)
+        kill_all(left)
         self.process.wait(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -157,6 +153,15 @@ def kernel_says(script: str) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def kill_all(pids: Sequence[int]) -> None:
+    """SIGKILL them, and their groups: who forks and exits all the time is reached only so."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) != os.getpgrp():
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
 
 def tagged(tag: str) -> list[int]:

@@ -29,8 +29,8 @@ from statechart.chart import State
 from statechart.effects import Exit
 from statechart.events import Ending
 from statechart.lifecycle import Command, Lifecycle
+from tests.edges import edge_of
 from tests.simkernel import TICK, Do, EndlessError, Process, Program, SimKernel
-from tests.test_end_to_end import edge_of
 
 T = TypeVar("T")
 Random = Callable[[], float]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.edges import EDGES, edge_of
 from tests.exit_table import CASES, Case
 from tests.harness import AS_INIT, MUINIT, Run, kid, status, wait_for
 
@@ -295,10 +296,6 @@ def test_many_commands(run: Start) -> None:
 
 
 def test_every_trace_line_of_a_run_is_an_edge_of_the_diagram(run: Start) -> None:
-    from statechart import diagram
-
-    edges = {f"{source} -> {dest}: {label}" for source, dest, label, _ in diagram.edges()}
-    edges.add("[*] -> RUNNING: start")
     seen = set()
     commands = kid("A", "orphan C,TERM=ignore", "INT=say", "USR1=exit 3"), kid("B", "INT=say", "kid D,TERM=ignore")
     with run(*commands, options="--trace-states -k TERM,HUP,KILL -t 0.1") as it:
@@ -312,17 +309,7 @@ def test_every_trace_line_of_a_run_is_an_edge_of_the_diagram(run: Start) -> None
         for line in lines[:-1]:
             seen.add(edge_of(line))
     assert len(seen) >= 6
-    assert seen <= edges
-
-
-def edge_of(line: str) -> str:
-    """The edge of the diagram that a line of the trace shows."""
-    _, _, rest = line.partition(" s  ")
-    states, _, event = rest.partition("  ")
-    source, _, dest = states.partition(" -> ")
-    label = event.strip().partition(" / ")[0]
-    head = label.partition(":")[0]
-    return f"{source.partition(' [')[0]} -> {dest.partition(' [')[0]}: {head}"
+    assert seen <= EDGES
 
 
 # What a command finds
