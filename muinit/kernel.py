@@ -256,6 +256,10 @@ class Kernel:
                 self._try_to_kill(pid, signals.SIGKILL)
             _signal.sigtimedwait([signals.SIGCHLD], 0.1)
 
+    def name(self, pid: int) -> str:
+        """The name of a process, "" where /proc does not know."""
+        return self._procfs.name(pid) if self._procfs.usable else ""
+
     def describe(self, pid: int) -> str:
         """What the process table says of a process: "pid 12 (sshd, state D)"."""
         if pid < 0:

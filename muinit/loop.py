@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from muinit import signals
-from statechart import trace
 from statechart.chart import RUNNING
 from statechart.effects import Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
 from statechart.events import (
@@ -14,6 +13,7 @@ from statechart.events import (
     Ending,
     Forward,
     OrphansAdopted,
+    OrphansEnded,
     Resume,
     Suspend,
     Terminate,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from muinit.kernel import Kernel
     from statechart.effects import Effect
     from statechart.events import Event
-    from statechart.lifecycle import Lifecycle
+    from statechart.lifecycle import Lifecycle, Taken
 
 
 SEARCHES = 5  # /proc is no snapshot: one that forks and exits again and again can slip through a search
@@ -36,8 +36,8 @@ SEARCHES = 5  # /proc is no snapshot: one that forks and exits again and again c
 class Loop:
     """One run on one kernel.
 
-    `forward` are the signals to pass on, `say` writes a line for people, `tracing` asks for one per event,
-    `started_at` is the kernel's clock at the start.
+    `forward` are the signals to pass on, `say` writes a line for people, `watch` is told of each event taken, and
+    of what becomes of orphans, `started_at` is the kernel's clock at the start.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class Loop:
         forward: Container[int],
         say: Callable[[str], None],
         *,
-        tracing: bool,
+        watch: Callable[[Taken], None] | None = None,
         started_at: float,
     ) -> None:
         self._kernel = kernel
         self._life = life
         self._forward = forward
         self._say = say
-        self._tracing = tracing
+        self._watch = watch
         self._started_at = started_at
         self._commands = {command.pid: index for index, command in enumerate(life.commands) if command.pid}
-        self._known: set[int] = set()  # children that a step has reached
+        self._known = set(self._commands.keys())  # children that were seen, or that the step in force has reached
         self._refused: set[int] = set()  # children that we may not signal
         self._deadline: float | None = None  # on the kernel's clock
         self._exit: Exit | None = None
@@ -67,8 +67,6 @@ class Loop:
 
         `failure` is the command that could not be started, `before` what reap() gave just before it failed.
         """
-        if self._tracing:
-            self._say(trace.started(self._life.commands))
         endings = self._endings(before)
         self._reap([*endings, failure] if failure else endings)
         while self._exit is None:
@@ -104,16 +102,24 @@ class Loop:
             self._handle(Terminate(signum, at=self._now()))
 
     def _endings(self, statuses: Iterable[tuple[int, int]]) -> list[tuple[int, Ending]]:
-        endings = []
+        endings, orphans = [], []
         for pid, status in statuses:
             self._known.discard(pid)
             self._refused.discard(pid)
             if pid in self._commands:
                 endings.append((self._commands.pop(pid), ending(status)))
+            elif self._watch:
+                orphans.append((pid, ending(status)))
+        if orphans:
+            self._handle(OrphansEnded(*orphans, at=self._now()))
         return endings
 
     def _reap(self, before: Iterable[tuple[int, Ending]] = ()) -> None:
+        if self._watch:
+            self._look_for_adopted()  # a zombie still has its name
         statuses, drained = self._kernel.reap()
+        if self._watch and self._life.state is RUNNING:
+            self._look_for_adopted()  # whom the dead have left to us, before a step reaches them
         endings = [*before, *self._endings(statuses)]
         if endings:
             self._handle(CommandEnded(*endings, at=self._now()))
@@ -123,10 +129,12 @@ class Loop:
             self._handle(Drained(at=self._now()))
 
     def _look_for_adopted(self) -> None:
-        if self._exit is None and self._life.state is not RUNNING:
+        if self._exit is None and (self._watch or self._life.state is not RUNNING):
             adopted = [pid for pid in self._kernel.children() if pid not in self._known]
             if adopted:
-                self._handle(OrphansAdopted(*adopted, at=self._now()))
+                self._known.update(adopted)
+                names = tuple(map(self._kernel.name, adopted)) if self._watch else ()
+                self._handle(OrphansAdopted(*adopted, names=names, at=self._now()))
 
     # What the lifecycle decides
 
@@ -134,8 +142,8 @@ class Loop:
         if self._exit is not None:
             return
         taken = self._life.handle(event)
-        if self._tracing:
-            self._say(trace.taken(taken, self._life.commands, signals.name))
+        if self._watch:
+            self._watch(taken)
         for effect in taken.effects:
             self._perform(effect)
 
@@ -145,7 +153,8 @@ class Loop:
         elif isinstance(effect, Step):
             # Listed once: who is adopted from here on has not had the signal, whatever else it gets.
             children = self._kernel.children() if effect.pids is None else effect.pids
-            self._known.update(children)
+            if effect.pids is None:
+                self._known = set(children)  # and whoever the list has missed, as /proc can, comes back as adopted
             tree = [*self._kernel.groups(), *self._kernel.descendants()] if effect.tree else []
             self._signal(tree or children, effect.signums)
         elif isinstance(effect, SetClock):

@@ -43,6 +43,11 @@ class Procfs:
         fields = self._stat(pid)
         return int(fields[20]) if fields else 0
 
+    def name(self, pid: int) -> str:
+        """The name of a process, also of a zombie: "sshd"; "" where it is gone."""
+        fields = self._stat(pid)
+        return fields[0] if fields else ""
+
     def describe(self, pid: int) -> str:
         """The name and state of a process: "sshd, state D"."""
         fields = self._stat(pid)

@@ -20,7 +20,8 @@ What can happen, and who says it:
     forward          a signal to pass on came in
     terminate        SIGTERM came in, or a signal that would have killed us
     command_ended    waitpid(2) gave the status of one or more commands, as many as had ended by then
-    orphans_adopted  children that we did not start are seen while a step is in force
+    orphans_adopted  children that we did not start are seen: while a step is in force, or somebody reads a trace
+    orphans_ended    waitpid(2) gave the status of such children, and somebody reads a trace
     timeout          the clock that the last step set has run out
     suspend          Ctrl-Z was typed at the command that owns the terminal, or SIGTSTP came in
     resume           SIGCONT came in
@@ -38,11 +39,14 @@ from enum import Enum
 
 # The only import of `transitions`, and of its core alone: `transitions.extensions` imports asyncio, ssl
 # and subprocess, 60 ms and 11 MiB (measured, 0.9.3).
-from transitions import EventData, Machine, Transition
+from transitions import EventData, Machine, MachineError, Transition
 
 TYPE_CHECKING = False  # `typing` would cost every container 0.4 MiB (measured, Python 3.11)
 if TYPE_CHECKING:
     from typing import Any
+
+
+__all__ = ["ARCS", "CHART", "Arc", "Chart", "MachineError", "State", "arc"]
 
 
 class State(Enum):
@@ -96,6 +100,8 @@ ARCS = [
 
     arc("orphans_adopted", RUNNING,                STAY,                        why="orphans may live as long as the commands run"),
     arc("orphans_adopted", STOPPING,               STAY,                        do=("send_step_to_adopted",)),
+
+    arc("orphans_ended",   LIVE,                   STAY,                        why="an orphan decides nothing"),
 
     arc("timeout",         RUNNING,                STAY,                        why="no clock runs before a step is sent"),
     arc("timeout",         STOPPING,               STAY,        "step_left",    do=("next_step", "send_step")),

@@ -1,12 +1,14 @@
 """What can happen.
 
-Every event has a time, `at`, in seconds since the start of muinit on the monotonic clock. It is for the reader:
-it decides nothing, and two events that differ in it alone are equal.
+Every event has a time, `at`, in seconds since the start of muinit on the monotonic clock. It is for the reader, as
+are the names of orphans: they decide nothing, and two events that differ in them alone are equal.
 """
 
 from __future__ import annotations
 
 from statechart.values import Value
+
+_FOR_THE_READER = ("at", "names")
 
 
 class Event(Value):
@@ -19,7 +21,7 @@ class Event(Value):
         self.at = at
 
     def _fields(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__ if name != "at")
+        return tuple(getattr(self, name) for name in self.__slots__ if name not in _FOR_THE_READER)
 
 
 class Forward(Event):
@@ -81,14 +83,29 @@ class CommandEnded(Event):
 
 
 class OrphansAdopted(Event):
-    """Children that we did not start have become ours. A negative number is a process group, as in kill(2)."""
+    """Children that we did not start have become ours. A negative number is a process group, as in kill(2).
 
-    __slots__ = ("pids",)
+    `names` are those of their programs, "" where nobody knows; there is one for each, or none at all.
+    """
+
+    __slots__ = ("names", "pids")
     name = "orphans_adopted"
 
-    def __init__(self, *pids: int, at: float = 0.0) -> None:
+    def __init__(self, *pids: int, names: tuple[str, ...] = (), at: float = 0.0) -> None:
         super().__init__(at=at)
         self.pids = pids
+        self.names = names
+
+
+class OrphansEnded(Event):
+    """Children that we did not start have ended: (pid, how). Told only where somebody reads it."""
+
+    __slots__ = ("endings",)
+    name = "orphans_ended"
+
+    def __init__(self, *endings: tuple[int, Ending], at: float = 0.0) -> None:
+        super().__init__(at=at)
+        self.endings = endings
 
 
 class Timeout(Event):

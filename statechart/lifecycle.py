@@ -25,7 +25,7 @@ KILL_SECONDS = 1.0
 class Command:
     """A command: what was asked for, and what became of it."""
 
-    __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "step", "told")
+    __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "step", "step_at", "told")
 
     def __init__(self, argv: Sequence[str], pid: int | None) -> None:
         self.argv = argv
@@ -33,6 +33,7 @@ class Command:
         self.ending: Ending | None = None
         self.ended_at = 0.0
         self.step = 0  # the step that was in force when it ended
+        self.step_at = 0.0  # when that step was sent
         self.told = 0  # the signal that had told us to stop by then, or 0
         self.own_signals: dict[int, bool] = {}  # signum -> was the last one sent on our own initiative?
 
@@ -73,7 +74,11 @@ class Lifecycle:
     them, at least one; `timeout` the seconds that each step waits for the next, 0 to infinity.
     """
 
-    __slots__ = ("_effects", "arc", "code", "commands", "decider", "ended", "state", "step", "steps", "timeout", "told")
+    __slots__ = (
+        *("commands", "steps", "timeout"),
+        *("state", "arc", "step", "step_at", "told", "told_at", "ended", "decider", "code"),
+        "_effects",
+    )
 
     def __init__(self, commands: Sequence[Command], steps: Sequence[int], timeout: float) -> None:
         self.state = State.RUNNING
@@ -82,7 +87,9 @@ class Lifecycle:
         self.steps = steps
         self.timeout = timeout
         self.step = 0  # 0: none was sent yet
-        self.told = 0  # the signal that told us to stop, or 0
+        self.step_at = 0.0  # when it was sent
+        self.told = 0  # the signal that first told us to stop, or 0
+        self.told_at = 0.0
         self.ended: list[Command] = []  # in the order of their end
         self.decider: Command | None = None  # whose code it is
         self.code = 0
@@ -91,7 +98,7 @@ class Lifecycle:
     def handle(self, event: Event) -> Taken:
         """Take one event to completion.
 
-        Raises `transitions.MachineError` in EXITED, where nothing can happen any more; nothing is changed then.
+        Raises MachineError in EXITED, where nothing can happen any more; nothing is changed then.
         """
         before = self.stage
         self._effects = []
@@ -126,7 +133,8 @@ class Lifecycle:
 
     def obey(self, event: Terminate) -> None:
         """Remember that we were told: what we send from now on is not our own initiative."""
-        self.told = event.signum
+        if not self.told:
+            self.told, self.told_at = event.signum, event.at
 
     def restart_steps(self, event: Event) -> None:
         """Back to step 1."""
@@ -139,6 +147,7 @@ class Lifecycle:
     def send_step(self, event: Event) -> None:
         """Send the step's signal to every child, and wait the step's time."""
         signum = self._step_signum
+        self.step_at = event.at
         self._remember_sending(signum, own=not self.told)
         self._send_step_to(None)
         last_kill = signum == SIGKILL and not self.step_left(event)
@@ -155,6 +164,7 @@ class Lifecycle:
             command.ending = ending
             command.ended_at = event.at
             command.step = self.step
+            command.step_at = self.step_at
             command.told = self.told
             self.ended.append(command)
 

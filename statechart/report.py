@@ -1,8 +1,14 @@
-"""Why muinit exits, in one line."""
+"""Why muinit exits, in a line for who never saw it.
+
+    exit 3: pid 8 (sshd -D) exited 3 after 1.2 s, so muinit stopped the rest: pid 7 (dnsmasq -k) died of muinit's
+    SIGTERM (143), 0.02 s into step 1 of 2 (SIGTERM)
+
+Whose code it is and how that command ended; on whose initiative the rest was stopped; what became of each.
+"""
 
 from __future__ import annotations
 
-from statechart.trace import how, who
+from statechart.trace import who
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,31 +17,87 @@ if TYPE_CHECKING:
     from statechart.lifecycle import Command, Lifecycle
     from statechart.trace import Signame
 
-MOST = 5  # others that are named; the rest are counted
+MOST = 5  # others that are told of one by one
 
 
-def verdict(run: Lifecycle, survivors: Sequence[str], signame: Signame) -> str:
-    """The sentence for an exit that is not 0: who decided it, how, when, and what became of the others.
-
-    `survivors` are descriptions of what outlived the last step.
-    """
-    signum = run.decider.told if run.decider else run.told
-    told = f"told to stop by {signame(signum)}; " if signum else ""
-    if run.decider is None:
-        alive = ", ".join(survivors) or "nobody that we can name"
-        last = signame(run.steps[-1])
-        first = f"exit {run.code}: {told}the time of the last step ({last}) ran out and left alive: {alive}"
+def verdict(run: Lifecycle, survivors: Sequence[str], at: float, signame: Signame) -> str:
+    """The sentence for a run that exits `at` seconds after its start; `survivors` describes what is left alive."""
+    first = next((command for command in run.ended if not command.step), None)  # whose end began the stop
+    others = [command for command in run.commands if command not in (run.decider, first)]
+    stopped = ", so muinit stopped the rest" if any(command.step or command.alive for command in run.commands) else ""
+    if run.decider is not None:
+        what = fate(run, run.decider, signame, total=True)
+    elif run.code:
+        alive = ", ".join(survivors) or "somebody who cannot be named"
+        what = f"still alive {seconds(at - run.step_at)} into {_step(run, run.step, signame)}: {alive}"
     else:
-        after = f" after {run.decider.ended_at:.3g} s" if run.decider.pid else ""
-        first = f"exit {run.code}: {told}{_fate(run, run.decider, signame)}{after}"
-    others = [_fate(run, command, signame) for command in run.commands if command is not run.decider]
-    if len(others) > MOST:
-        others[MOST:] = [f"and {len(others) - MOST} more"]
-    return "; ".join([first, *others])
+        what = "no command failed"
+    if first is None:
+        what += f"; {signame(run.told)} had told muinit to stop after {seconds(run.told_at)}"
+    elif first is not run.decider:
+        what += f"; {fate(run, first, signame)}{stopped}"
+    else:
+        what += stopped
+    rest = "; ".join(_fates(run, others, signame))
+    return f"exit {run.code}: {what}" + (f": {rest}" if rest else "")
 
 
-def _fate(run: Lifecycle, command: Command, signame: Signame) -> str:
-    if command.ending is not None:
-        step = f" in step {command.step} of {len(run.steps)}" if command.step else ""
-        return f"{who(command)} {how(command.ending, signame)}{step}"
-    return f"{who(command)} is left alive" if command.alive else f"{who(command)} was not started"
+def fate(run: Lifecycle, command: Command, signame: Signame, *, total: bool = False) -> str:
+    """What became of a command, and when; with `total` also its whole time where a step ended it."""
+    if command.ending is None:
+        return f"{who(command)} {'is still alive' if command.alive else 'was not started'}"
+    text = f"{who(command)} {end(command, signame)}"
+    if command.pid and (total or not command.step):
+        text += f" after {seconds(command.ended_at)}"
+    if command.step:
+        text += f", {seconds(command.ended_at - command.step_at)} into {_step(run, command.step, signame)}"
+    return text
+
+
+def end(command: Command, signame: Signame) -> str:
+    """How it ended, with the code, and on whose signal: "died of muinit's SIGTERM (143)"."""
+    ending = command.ending
+    assert ending is not None
+    if ending.failure:
+        return f"{ending.failure} ({ending.code})"
+    own = command.own_signals.get(ending.death)  # None where we did not send it
+    if not ending.signum:
+        return f"exited {ending.code}" + (f" on muinit's {signame(ending.death)}" if own else "")
+    whose = "muinit's " if own else "a forwarded " if own is False and not command.told else ""
+    core = " with a core dump" if ending.core else ""
+    return f"died of {whose}{signame(ending.signum)}{core} ({ending.code})"
+
+
+def seconds(time: float) -> str:
+    """A time as people say it: "0.023 s", "42.5 s", "2 min 5 s", "3 h 20 min", "5 d 1 h", "for ever"."""
+    if time < 10:
+        return f"{time:.3f}".rstrip("0").rstrip(".") + " s"
+    if time < 60:
+        return f"{time:.1f}".removesuffix(".0") + " s"
+    if time < 3600:
+        return f"{time // 60:.0f} min {time % 60 // 1:.0f} s"
+    if time < 86400:
+        return f"{time // 3600:.0f} h {time % 3600 // 60:.0f} min"
+    return f"{time // 86400:.0f} d {time % 86400 // 3600:.0f} h" if time < float("inf") else "for ever"
+
+
+def _step(run: Lifecycle, number: int, signame: Signame) -> str:
+    return f"step {number} of {len(run.steps)} ({signame(run.steps[number - 1])})"
+
+
+def _fates(run: Lifecycle, others: Sequence[Command], signame: Signame) -> list[str]:
+    """What became of each: one by one, failures first; of many, those who ended alike are counted."""
+    others = sorted(others, key=lambda command: not (command.ending and command.failed))
+    told = [fate(run, command, signame) for command in others[:MOST]]
+    alike: dict[tuple[str, int], list[Command]] = {}
+    for command in others[MOST:]:
+        what = end(command, signame) if command.ending else "are still alive" if command.alive else "were not started"
+        alike.setdefault((what, command.step), []).append(command)
+    for (what, step), commands in alike.items():
+        if len(commands) == 1:
+            told.append(fate(run, commands[0], signame))
+            continue
+        longest = max(command.ended_at - command.step_at for command in commands)
+        when = f", at most {seconds(longest)} into {_step(run, step, signame)}" if step else ""
+        told.append(f"{len(commands)} more {what}{when}")
+    return told

@@ -10,19 +10,27 @@ diagram. Right of the slash what is done about it.
 from __future__ import annotations
 
 from statechart.effects import Relay, ResumeAll, SetClock, Step, SuspendAll
-from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, Terminate
+from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, OrphansEnded, Terminate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from statechart.effects import Effect
-    from statechart.lifecycle import Command, Taken
+    from statechart.lifecycle import Command, Lifecycle, Taken
 
     Signame = Callable[[int], str]
 
 LONGEST = 40  # characters of a command line that are shown
-WIDTH = len("TERMINATING [step 1 of 2] -> TERMINATING [step 2 of 2]")
+
+DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+COLOURS = {
+    "[*]": DIM,
+    "RUNNING": "\x1b[32m",
+    "TERMINATING": "\x1b[33m",
+    "DRAINING": "\x1b[35m",
+    "EXITED": "\x1b[1m",
+}  # ECMA-48
 
 
 def title(argv: Sequence[str]) -> str:
@@ -36,7 +44,7 @@ def title(argv: Sequence[str]) -> str:
 def who(command: Command) -> str:
     """The command as it is called in every line: by pid, name and arguments; by its path where it has no pid."""
     if command.pid is None:
-        return f"({title(command.argv)})"
+        return f"command ({title(command.argv)})"
     return f"pid {command.pid} ({title([command.argv[0].rpartition('/')[2], *command.argv[1:]])})"
 
 
@@ -49,27 +57,33 @@ def how(ending: Ending, signame: Signame) -> str:
     return f"exited {ending.code}"
 
 
-def started(commands: Sequence[Command]) -> str:
+def started(run: Lifecycle, *, colour: bool = False) -> str:
     """The first line of a trace."""
-    return _line(
-        0.0, "[*] -> RUNNING", "start: " + (", ".join(who(command) for command in commands if command.pid) or "nothing")
-    )
+    names = ", ".join(who(command) for command in run.commands if command.pid)
+    return _line(run, 0.0, ("[*]", "RUNNING"), f"start: {names or 'nothing'}", colour=colour)
 
 
-def taken(step: Taken, commands: Sequence[Command], signame: Signame) -> str:
-    """The line for one event taken."""
+def taken(run: Lifecycle, step: Taken, signame: Signame, *, colour: bool = False) -> str:
+    """The line for one event taken; `colour` asks for the states in colours, as terminals know them."""
     event = step.event.name + (f" [{step.guard}]" if step.guard else "")
-    detail = _detail(step.event, commands, signame)
-    effects = "; ".join(_words(effect, signame) for effect in step.effects)
-    return _line(
-        step.event.at,
-        f"{step.before} -> {step.after}",
-        event + (f": {detail}" if detail else "") + (f" / {effects}" if effects else ""),
-    )
+    detail = _detail(step.event, run.commands, signame)
+    effects = "; ".join(words(effect, signame) for effect in step.effects)
+    text = event + (f": {detail}" if detail else "") + (f" / {effects}" if effects else "")
+    return _line(run, step.event.at, (step.before, step.after), text, colour=colour)
 
 
-def _line(at: float, states: str, text: str) -> str:
-    return f"{at:8.3f} s  {states:{WIDTH}}  {text}"
+def _line(run: Lifecycle, at: float, states: tuple[str, str], text: str, *, colour: bool) -> str:
+    last = len(run.steps)
+    room = len(f"TERMINATING [step {last} of {last}]") * 2 - sum(map(len, states))
+    if not colour:
+        return f"{at:8.3f} s  {' -> '.join(states)}{' ' * room}  {text}"
+    painted = " -> ".join(f"{COLOURS[state.partition(' ')[0]]}{state}{PLAIN}" for state in states)
+    return f"{DIM}{at:8.3f} s{PLAIN}  {painted}{' ' * room}  {text}"
+
+
+def orphan(pid: int, name: str = "") -> str:
+    """An orphan as it is called in every line: "pid 12 (sleep)", "group 12"."""
+    return (f"pid {pid}" if pid > 0 else f"group {-pid}") + (f" ({title([name])})" if name else "")
 
 
 def _detail(event: Event, commands: Sequence[Command], signame: Signame) -> str:
@@ -78,11 +92,14 @@ def _detail(event: Event, commands: Sequence[Command], signame: Signame) -> str:
     if isinstance(event, CommandEnded):
         return ", ".join(f"{who(commands[index])} {how(ending, signame)}" for index, ending in event.endings)
     if isinstance(event, OrphansAdopted):
-        return ", ".join(f"pid {pid}" if pid > 0 else f"group {-pid}" for pid in event.pids)
+        return ", ".join(map(orphan, event.pids, event.names or [""] * len(event.pids)))
+    if isinstance(event, OrphansEnded):
+        return ", ".join(f"{orphan(pid)} {how(ending, signame)}" for pid, ending in event.endings)
     return ""
 
 
-def _words(effect: Effect, signame: Signame) -> str:
+def words(effect: Effect, signame: Signame) -> str:
+    """What an effect does: "SIGTERM, SIGCONT to every child", "clock 2 s"."""
     if isinstance(effect, Relay):
         return f"{signame(effect.signum)} to every child"
     if isinstance(effect, Step):

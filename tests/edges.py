@@ -1,14 +1,20 @@
-"""The edges of the diagram, and the one that a line of `--trace-states` shows."""
+"""The edges of the diagram, the rows of the table, and the one that a line of `--trace-states` shows."""
 
 from __future__ import annotations
 
 from statechart import diagram
 
-EDGES = {f"{source} -> {dest}: {label}" for source, dest, label, _ in diagram.edges()} | {"[*] -> RUNNING: start"}
+START = "[*] -> RUNNING: start"
+EDGES = {f"{source} -> {dest}: {label}" for source, dest, label, _ in diagram.edges()} | {START}
+# With those that do nothing: a trace shows them too.
+ROWS = {START} | {
+    f"{arc.source} -> {arc.dest or arc.source}: {event}" + (f" [{arc.guard}]" if arc.guard else "")
+    for event, arc in diagram.rows()
+}
 
 
 def edge_of(line: str) -> str:
-    """The edge of the diagram that a line of the trace shows."""
+    """The row that a line of the trace shows."""
     _, _, rest = line.partition(" s  ")
     states, _, event = rest.partition("  ")
     source, _, dest = states.partition(" -> ")

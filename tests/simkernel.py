@@ -160,6 +160,11 @@ class SimProcfs(Procfs):
         kernel.freed = None
         return found
 
+    def name(self, pid: int) -> str:
+        self._kernel.gap()
+        process = self._kernel.table.get(pid)
+        return process.program.name if process else ""
+
     def describe(self, pid: int) -> str:
         self._kernel.gap()
         process = self._kernel.table.get(pid)

@@ -92,7 +92,7 @@ def test_without_a_proc_an_orphan_out_of_reach_ends_in_giving_up() -> None:
         it.signal(signal.SIGTERM)
         it.hear("A TERM")
         assert it.end() == 1
-        assert "left alive: nobody that we can name" in it.err
+        assert ": somebody who cannot be named; " in it.err
 
 
 def test_as_an_ordinary_process_without_a_proc() -> None:
@@ -123,7 +123,7 @@ def test_a_child_that_changed_its_uid_is_warned_of_once_and_named() -> None:
         assert it.end() == 1
         who = f"pid {it.pids['A']} (sleep, state S)"
         assert it.err.count(f"warning: not permitted to signal {who}") == 1
-        assert f"left alive: {who}" in it.err
+        assert f"(SIGKILL): {who}" in it.err
 
 
 def test_a_child_that_changed_its_uid_does_not_break_suspend_and_resume() -> None:

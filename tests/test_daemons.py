@@ -135,4 +135,4 @@ def test_killing_one_ends_the_other(pair: tuple[Run, int], victim: int) -> None:
     assert it.end() == 137
     last = it.err.splitlines()[-1]
     assert last.startswith(f"muinit: exit 137: pid {victim + 2} ({killed} ")
-    assert " died of SIGKILL after " in last
+    assert " died of SIGKILL (137) after " in last

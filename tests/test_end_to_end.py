@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edges import EDGES, edge_of
+from tests.edges import EDGES, ROWS, edge_of
 from tests.exit_table import CASES, Case
 from tests.harness import AS_INIT, MUINIT, Run, kid, status, wait_for
 
@@ -34,8 +35,10 @@ def test_command_that_cannot_be_started_stops_those_before_it_and_no_later_one_s
 ) -> None:
     with run(kid("A", "TERM=exit 0"), ["muinit-no-such-program"], ["touch", str(tmp_path / "it")]) as it:
         assert it.end() == 127
-        assert "exit 127: (muinit-no-such-program) was not found; pid " in it.err
-        assert it.err.endswith(" was not started\n")
+        assert (
+            "exit 127: command (muinit-no-such-program) was not found (127), so muinit stopped the rest: pid " in it.err
+        )
+        assert re.search(r"; command \(touch .*\) was not started$", it.err)
     assert not (tmp_path / "it").exists()
 
 
@@ -111,10 +114,12 @@ def test_last_line_says_who_decided_how_and_what_became_of_the_others(run: Start
         it.kill("A", signal.SIGUSR1)
         assert it.end() == 3
         a, b = it.pids["A"], it.pids["B"]
-        assert it.err.startswith(f"muinit: exit 3: pid {a} (")
-        assert ") exited 3 after " in it.err
-        assert f"; pid {b} (" in it.err
-        assert it.err.endswith(") died of SIGKILL in step 2 of 2\n")
+        title = r"\(python3 [^()]*\)"
+        expected = (
+            rf"muinit: exit 3: pid {a} {title} exited 3 after [\d.]+ s, so muinit stopped the rest: "
+            rf"pid {b} {title} died of muinit's SIGKILL \(137\), [\d.]+ s into step 2 of 2 \(SIGKILL\)\n"
+        )
+        assert re.fullmatch(expected, it.err)
 
 
 def test_each_step_waits_its_time(run: Start) -> None:
@@ -184,7 +189,7 @@ def test_survivors_of_the_last_step_are_named(run: Start) -> None:
         pid, outside = it.pids["A"], it.outside(it.pids["A"])
         it.signal(signal.SIGTERM)
         assert it.process.wait(20) == 1
-        assert f"the time of the last step (SIGTERM) ran out and left alive: pid {pid} (" in it.err
+        assert f" into step 1 of 1 (SIGTERM): pid {pid} (" in it.err
         assert "state S)" in it.err
         if not it.pid1:  # the kernel kills what PID 1 leaves behind
             os.kill(outside, signal.SIGKILL)
@@ -295,7 +300,7 @@ def test_many_commands(run: Start) -> None:
         assert it.end() == 0
 
 
-def test_every_trace_line_of_a_run_is_an_edge_of_the_diagram(run: Start) -> None:
+def test_every_trace_line_of_a_run_is_a_row_of_the_table(run: Start) -> None:
     seen = set()
     commands = kid("A", "orphan C,TERM=ignore", "INT=say", "USR1=exit 3"), kid("B", "INT=say", "kid D,TERM=ignore")
     with run(*commands, options="--trace-states -k TERM,HUP,KILL -t 0.1") as it:
@@ -308,8 +313,8 @@ def test_every_trace_line_of_a_run_is_an_edge_of_the_diagram(run: Start) -> None
         lines = it.err.splitlines()
         for line in lines[:-1]:
             seen.add(edge_of(line))
-    assert len(seen) >= 6
-    assert seen <= EDGES
+    assert len(seen & EDGES) >= 6
+    assert seen <= ROWS
 
 
 # What a command finds

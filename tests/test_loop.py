@@ -32,7 +32,7 @@ class Scripted:
         """Run the real loop on it: the exit status, and what was said."""
         said: list[str] = []
         life = Lifecycle([Command(["a"], 7), Command(["b"], 8)], steps, 2.0)
-        loop = Loop(self, life, forward, said.append, tracing=False, started_at=0.0)  # type: ignore[arg-type]
+        loop = Loop(self, life, forward, said.append, started_at=0.0)  # type: ignore[arg-type]
         return loop.run().code, "\n".join(said)
 
     # What the loop uses of a kernel

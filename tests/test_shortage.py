@@ -104,7 +104,7 @@ def test_a_daemon_that_keeps_our_stdout_open_does_not_hold_us() -> None:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         assert it.process.wait(PATIENCE) == 1
-        assert f"left alive: pid {it.pids['B']} (" in it.err
+        assert f"(SIGTERM): pid {it.pids['B']} (" in it.err
         os.kill(it.pids["B"], signal.SIGKILL)
         wait_for(lambda: not it.survivors())
 

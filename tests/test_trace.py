@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import signal
 
 import pytest
@@ -14,12 +16,14 @@ from statechart.events import (
     Event,
     Forward,
     OrphansAdopted,
+    OrphansEnded,
     Resume,
     Suspend,
     Terminate,
     Timeout,
 )
 from statechart.lifecycle import Command, Lifecycle
+from statechart.story import Story
 
 
 def name(signum: int) -> str:
@@ -31,8 +35,8 @@ def life(count: int = 2) -> Lifecycle:
 
 
 def transcript(run: Lifecycle, *events: Event) -> str:
-    lines = [trace.started(run.commands)]
-    lines += [trace.taken(run.handle(event), run.commands, name) for event in events]
+    lines = [trace.started(run)]
+    lines += [trace.taken(run, run.handle(event), name) for event in events]
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
@@ -76,9 +80,7 @@ def test_a_whole_transcript() -> None:
 
 def test_the_columns_are_aligned() -> None:
     run = life()
-    lines = [trace.started(run.commands)] + [
-        trace.taken(run.handle(event), run.commands, name) for event in (Terminate(15), Timeout())
-    ]
+    lines = [trace.started(run)] + [trace.taken(run, run.handle(event), name) for event in (Terminate(15), Timeout())]
     assert {line.index(word) for line, word in zip(lines, ("start", "terminate", "timeout"), strict=True)} == {68}
 
 
@@ -100,45 +102,209 @@ def test_a_title_is_short_and_moves_no_cursor(argv: list[str], words: str) -> No
     assert trace.title(argv) == words
 
 
-def verdict(run: Lifecycle, *events: Event, survivors: tuple[str, ...] = ()) -> str:
+def test_colours_do_not_move_the_columns() -> None:
+    run = life()
+    for step in (
+        run.handle(Terminate(15)),
+        run.handle(CommandEnded((0, Ending(0)), (1, Ending(0)))),
+        run.handle(Drained()),
+    ):
+        line = trace.taken(run, step, name, colour=True)
+        assert "\x1b[" in line
+        assert re.sub(r"\x1b\[\d*m", "", line) == trace.taken(run, step, name)
+        assert line.count("\x1b[0m") == line.count("\x1b[") / 2
+
+
+def test_a_width_for_many_steps() -> None:
+    run = Lifecycle([Command(["a"], 1)], [15] * 10, 0.0)
+    lines = [trace.started(run), trace.taken(run, run.handle(Terminate(15)), name)]
+    lines += [trace.taken(run, run.handle(Timeout()), name) for _ in range(9)]
+    assert len({line.index(word) for line, word in zip(lines, ["start", "term", *["timeout"] * 9], strict=True)}) == 1
+
+
+# The last line
+
+
+def verdict(run: Lifecycle, *events: Event, survivors: tuple[str, ...] = (), at: float = 9.0) -> str:
     for event in events:
         run.handle(event)
-    return report.verdict(run, survivors, name)
+    return report.verdict(run, survivors, at, name)
 
 
 def test_the_last_line_of_a_failure() -> None:
     events = CommandEnded((0, Ending(3)), at=1.5), CommandEnded((1, Ending(143, 15)), at=1.6), Drained()
-    expected = "exit 3: pid 100 (c0 -x) exited 3 after 1.5 s; pid 101 (c1 -x) died of SIGTERM in step 1 of 2"
-    assert verdict(life(), *events) == expected
+    assert verdict(life(), *events) == (
+        "exit 3: pid 100 (c0 -x) exited 3 after 1.5 s, so muinit stopped the rest: "
+        "pid 101 (c1 -x) died of muinit's SIGTERM (143), 0.1 s into step 1 of 2 (SIGTERM)"
+    )
+
+
+def test_the_last_line_when_there_was_nobody_to_stop() -> None:
+    assert verdict(life(1), CommandEnded((0, Ending(139, 11, core=True)), at=0.25), Drained()) == (
+        "exit 139: pid 100 (c0 -x) died of SIGSEGV with a core dump (139) after 0.25 s"
+    )
+    assert verdict(life(), CommandEnded((1, Ending(4)), (0, Ending(5)), at=2), Drained()) == (
+        "exit 4: pid 101 (c1 -x) exited 4 after 2 s: pid 100 (c0 -x) exited 5 after 2 s"
+    )
+
+
+def test_the_last_line_when_who_failed_was_being_stopped() -> None:
+    events = CommandEnded((0, Ending(0)), at=1.5), Timeout(at=3.5), CommandEnded((1, Ending(7)), at=3.75), Drained()
+    assert verdict(life(), *events) == (
+        "exit 7: pid 101 (c1 -x) exited 7 after 3.75 s, 0.25 s into step 2 of 2 (SIGKILL); "
+        "pid 100 (c0 -x) exited 0 after 1.5 s, so muinit stopped the rest"
+    )
 
 
 def test_the_last_line_when_we_were_told_to_stop() -> None:
-    events = Terminate(15), CommandEnded((0, Ending(0)), (1, Ending(143, 15)), at=2), Drained()
+    events = Terminate(15, at=1.5), CommandEnded((0, Ending(0)), (1, Ending(143, 15)), at=2), Drained()
     assert verdict(life(), *events) == (
-        "exit 143: told to stop by SIGTERM; pid 101 (c1 -x) died of SIGTERM in step 1 of 2 after 2 s; "
-        "pid 100 (c0 -x) exited 0 in step 1 of 2"
+        "exit 143: pid 101 (c1 -x) died of SIGTERM (143) after 2 s, 0.5 s into step 1 of 2 (SIGTERM); "
+        "SIGTERM had told muinit to stop after 1.5 s: pid 100 (c0 -x) exited 0, 0.5 s into step 1 of 2 (SIGTERM)"
     )
+
+
+def test_the_last_line_tells_of_the_first_order_to_stop() -> None:
+    events = Terminate(1, at=1), Terminate(15, at=2), CommandEnded((0, Ending(129, 1)), (1, Ending(0)), at=3), Drained()
+    assert "; SIGHUP had told muinit to stop after 1 s: " in verdict(life(), *events)
 
 
 def test_the_last_line_does_not_blame_a_stop_that_came_later() -> None:
     events = CommandEnded((0, Ending(3)), at=1), Terminate(15), CommandEnded((1, Ending(143, 15)), at=2), Drained()
-    assert verdict(life(), *events).startswith("exit 3: pid 100 (c0 -x) exited 3 after 1 s; ")
-
-
-def test_the_last_line_when_a_command_could_not_be_started() -> None:
-    run = Lifecycle([Command(["/x/a"], None), Command(["b"], None)], (15, 9), 2.0)
-    events = CommandEnded((0, Ending(126, failure="could not be executed: Permission denied"))), Drained()
-    assert verdict(run, *events) == ("exit 126: (/x/a) could not be executed: Permission denied; (b) was not started")
-
-
-def test_the_last_line_names_survivors() -> None:
-    events = CommandEnded((0, Ending(3))), Timeout(), Timeout()
-    assert verdict(life(), *events, survivors=("pid 9 (x, state D)",)) == (
-        "exit 1: the time of the last step (SIGKILL) ran out and left alive: pid 9 (x, state D); "
-        "pid 100 (c0 -x) exited 3; pid 101 (c1 -x) is left alive"
+    assert verdict(life(), *events).startswith(
+        "exit 3: pid 100 (c0 -x) exited 3 after 1 s, so muinit stopped the rest: "
     )
 
 
-def test_many_others_are_counted() -> None:
-    endings = [(n, Ending(n)) for n in range(40)]
-    assert verdict(life(40), CommandEnded(*endings)).endswith("; pid 105 (c5 -x) exited 5; and 34 more")
+def test_the_last_line_knows_a_signal_that_was_forwarded() -> None:
+    events = Forward(2), CommandEnded((0, Ending(130, 2)), (1, Ending(130)), at=1), Drained()
+    assert verdict(life(), *events) == (
+        "exit 130: pid 100 (c0 -x) died of a forwarded SIGINT (130) after 1 s: pid 101 (c1 -x) exited 130 after 1 s"
+    )
+
+
+def test_the_last_line_when_nothing_failed() -> None:
+    events = CommandEnded((0, Ending(0)), at=1.5), CommandEnded((1, Ending(143)), at=1.6), Drained()
+    assert verdict(life(), *events) == (
+        "exit 0: no command failed; pid 100 (c0 -x) exited 0 after 1.5 s, so muinit stopped the rest: "
+        "pid 101 (c1 -x) exited 143 on muinit's SIGTERM, 0.1 s into step 1 of 2 (SIGTERM)"
+    )
+    told = Terminate(15, at=1), CommandEnded((0, Ending(0)), at=1.25), Drained()
+    assert verdict(life(1), *told) == (
+        "exit 0: no command failed; SIGTERM had told muinit to stop after 1 s: "
+        "pid 100 (c0 -x) exited 0, 0.25 s into step 1 of 2 (SIGTERM)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"), [(127, "was not found"), (126, "could not be executed: Permission denied")]
+)
+def test_the_last_line_when_a_command_could_not_be_started(code: int, failure: str) -> None:
+    run = Lifecycle([Command(["x"], 7), Command(["/x/a"], None), Command(["b"], None)], (15, 9), 2.0)
+    events = CommandEnded((1, Ending(code, failure=failure))), CommandEnded((0, Ending(143, 15)), at=0.5), Drained()
+    assert verdict(run, *events) == (
+        f"exit {code}: command (/x/a) {failure} ({code}), so muinit stopped the rest: "
+        "pid 7 (x) died of muinit's SIGTERM (143), 0.5 s into step 1 of 2 (SIGTERM); command (b) was not started"
+    )
+
+
+def test_the_last_line_names_survivors() -> None:
+    events = CommandEnded((0, Ending(3)), at=1), Timeout(at=3), Timeout(at=5)
+    assert verdict(life(), *events, survivors=("pid 9 (x, state D)",), at=5) == (
+        "exit 1: still alive 2 s into step 2 of 2 (SIGKILL): pid 9 (x, state D); "
+        "pid 100 (c0 -x) exited 3 after 1 s, so muinit stopped the rest: pid 101 (c1 -x) is still alive"
+    )
+    assert "(SIGKILL): somebody who cannot be named; " in verdict(life(), *events)
+
+
+def test_many_others_are_counted_together_where_they_ended_alike_and_failures_come_first() -> None:
+    run = life(40)
+    run.commands = [*run.commands, Command(["y"], None), Command(["z"], None)]
+    events: list[Event] = [
+        CommandEnded((0, Ending(3)), at=1),
+        CommandEnded(*((n, Ending(143, 15)) for n in range(1, 35)), at=1.5),
+    ]
+    events += [CommandEnded((39, Ending(5)), at=2), CommandEnded((38, Ending(0)), at=2), Timeout(), Timeout()]
+    text = verdict(run, *events)
+    assert "so muinit stopped the rest: pid 139 (c39 -x) exited 5, 1 s into step 1 of 2 (SIGTERM); pid 101" in text
+    assert text.endswith(
+        "; 30 more died of muinit's SIGTERM (143), at most 0.5 s into step 1 of 2 (SIGTERM); 3 more are still alive; "
+        "pid 138 (c38 -x) exited 0, 1 s into step 1 of 2 (SIGTERM); 2 more were not started"
+    )
+
+
+@pytest.mark.parametrize(
+    ("time", "words"),
+    [
+        (0.0, "0 s"),
+        (0.0004, "0 s"),
+        (0.5, "0.5 s"),
+        (9.9994, "9.999 s"),
+        (9.9996, "10 s"),
+        (10, "10 s"),
+        (42.55, "42.5 s"),
+        (59.97, "60 s"),
+        (60, "1 min 0 s"),
+        (3599.9, "59 min 59 s"),
+        (12000, "3 h 20 min"),
+        (435600, "5 d 1 h"),
+        (math.inf, "for ever"),
+    ],
+)
+def test_times_as_people_say_them(time: float, words: str) -> None:
+    assert report.seconds(time) == words
+
+
+# muinit -v
+
+
+def test_a_whole_story() -> None:
+    run = Lifecycle([*life().commands, Command(["no"], None)], (15, 9), 2.0)
+    story = Story(run, name)
+    events = [
+        CommandEnded((2, Ending(127, failure="was not found"))),
+        OrphansAdopted(200, -201, names=("sleep", ""), at=1),
+        Forward(2, at=1),
+        Suspend(at=1),
+        Resume(at=1),
+        Terminate(15, at=1.5),
+        OrphansEnded((200, Ending(143, 15)), (300, Ending(0)), at=2),
+        CommandEnded((0, Ending(3)), at=2),
+        Timeout(at=3.5),
+        OrphansAdopted(200),
+        CommandEnded((1, Ending(137, 9)), at=3.75),
+        Drained(at=4),
+    ]
+    lines = story.started() + [line for event in events for line in story.taken(run.handle(event))]
+    assert "\n".join(lines) == STORY.strip()
+
+
+STORY = """
+started pid 100 (c0 -x)
+started pid 101 (c1 -x)
+command (no) was not found (127)
+step 1 of 2: SIGTERM, SIGCONT to every child; to wait 2 s
+adopted pid 200 (sleep), and sent it SIGTERM
+adopted group 201, and sent it SIGTERM
+forwarding SIGINT to every child
+resume: SIGCONT to every child
+told to stop by SIGTERM
+step 1 of 2: SIGTERM, SIGCONT to every child; to wait 2 s
+reaped pid 200 (sleep), which died of SIGTERM
+reaped pid 300, which exited 0
+pid 100 (c0 -x) exited 3 after 2 s, 0.5 s into step 1 of 2 (SIGTERM)
+step 2 of 2: SIGKILL to every descendant; to wait 2 s
+adopted pid 200, and sent it SIGKILL
+pid 101 (c1 -x) died of SIGKILL (137) after 3.75 s, 0.25 s into step 2 of 2 (SIGKILL)
+"""
+
+
+def test_what_suspends_is_told() -> None:
+    run = life()
+    assert Story(run, name).taken(run.handle(Suspend())) == ["suspend: SIGTSTP to every command, then to us"]
+
+
+def test_a_wait_without_end_is_told() -> None:
+    run = Lifecycle(life().commands, (15, 9), math.inf)
+    lines = Story(run, name).taken(run.handle(Terminate(15)))
+    assert lines[1] == "step 1 of 2: SIGTERM, SIGCONT to every child; to wait for ever"

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.proof
 
 Row = dict[str, Any]
 
-# Enough to catch every mutant: a second command, and a time that is shorter than a killed process needs.
-BOUND = [Setup(1, 1, (TERM, KILL), 0.0), Setup(2, 2, (TERM, KILL), 2.0)]
+# Enough to catch every mutant: a time that is shorter than a killed process needs; a second command, and a third.
+BOUND = [Setup(1, 1, (TERM, KILL), 0.0), Setup(2, 2, (TERM, KILL), 2.0), Setup(3, 3, (KILL,), 2.0)]
 
 # The rows of the table, one for each state from which they start.
 ROWS: list[Row] = [
@@ -37,6 +37,7 @@ EQUIVALENT = {
         "forward in RUNNING: choose_code added",
         "terminate in RUNNING: choose_code added",
         "orphans_adopted in RUNNING: choose_code added",
+        "orphans_ended in RUNNING: choose_code added",
         "timeout in RUNNING: choose_code added",
         "drained in RUNNING: choose_code added",
         "suspend in RUNNING: choose_code added",
@@ -47,6 +48,7 @@ EQUIVALENT = {
         "terminate in DRAINING: choose_code added",
         "command_ended in DRAINING: choose_code added",
         "orphans_adopted in DRAINING: choose_code added",
+        "orphans_ended in DRAINING: choose_code added",
         "timeout in DRAINING [step_left]: choose_code added",
         "drained in DRAINING: choose_code added",
         "suspend in DRAINING: choose_code added",
@@ -124,12 +126,14 @@ def test_states_that_are_taken_for_the_same_are(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_all_that_a_run_remembers_is_saved() -> None:
-    """A new slot must be saved too, or be known not to matter: argv, pid, steps, timeout never change."""
+    """A new slot must be saved too, or be known not to matter: what never changes, and times, which decide nothing."""
     assert set(Lifecycle.__slots__) == {
         *("state", "step", "told", "code", "decider", "ended", "commands"),
         *("steps", "timeout", "arc", "_effects"),
+        *("step_at", "told_at"),
     }
-    assert set(Command.__slots__) == {"ending", "step", "told", "own_signals", "argv", "pid", "ended_at"}
+    known = {"ending", "step", "told", "own_signals"}
+    assert set(Command.__slots__) == known | {"argv", "pid", "ended_at", "step_at"}
 
 
 def test_what_is_wrong_is_told_as_a_history(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,22 +18,22 @@ commands, how many of them could be started, and the seconds between steps. In i
     drained          when no command is left; orphans may have died unseen, or none was there
     suspend          while all commands run
     resume           at any time
-    strays           what cannot be or means nothing: a timeout or orphans in RUNNING, drained while a command lives, a
-                     second end of a command in DRAINING, suspend while stopping, and anything in EXITED. These must
-                     change nothing.
+    strays           what cannot be or means nothing: a timeout or orphans in RUNNING, the end of orphans, drained
+                     while a command lives, a second end of a command in DRAINING, suspend while stopping, and
+                     anything in EXITED. These must change nothing.
 
 What could not be started is said first, as the loop does it. Forwards, terminates and orphans need no bound: there
 are finitely many states without one, so any number of them is covered. The machine remembers no orphan, so that each
 has every step's signal follows from two properties: a step that begins is sent to every child, and who is adopted
 later is sent it then.
 
-What is the same state. Of a dead command is kept whether its end counts and, if so, its code: once as
-`Command.failed` says it, once as our own rule does. The machine reads nothing else of it, and a property checks that
-what is known of the dead never changes. Commands are told apart by their place, first the dead in the order of their
-ends, then the others, and not by their number, and of the signal that told us to stop only its being there is kept:
-neither is ever compared with anything. `ended_at`, the time, is 0 throughout: it decides nothing. All else of the
-machine, and all of the world, tells states apart. One more saving: where several end in one event, each dies of one
-signal only of those that it has been sent by the same will, and of one that it has not been sent; alone it dies of
+What is the same state. Of a dead command is kept whether its end counts and, if so, its code: once as `Command.failed`
+says it, once as our own rule does. The machine reads nothing else of it, and a property checks that what is known of
+the dead never changes. Commands are told apart by their place, first the dead in the order of their ends, then the
+others, and not by their number, and of the signal that told us to stop only its being there is kept: neither is ever
+compared with anything. The times (`ended_at`, `step_at`, `told_at`) are 0 throughout: they decide nothing. All else of
+the machine, and all of the world, tells states apart. One more saving: where several end in one event, each dies of
+one signal only of those that it has been sent by the same will, and of one that it has not been sent; alone it dies of
 each, and exits 128 + each. A test does without the first saving, in setups that are small enough, and finds the same.
 
 The rule of the exit code is stated a second time, in `counts` and `expected_code`, over what the world saw: who was
@@ -69,6 +69,7 @@ from statechart.events import (
     Event,
     Forward,
     OrphansAdopted,
+    OrphansEnded,
     Resume,
     Suspend,
     Terminate,
@@ -222,7 +223,7 @@ def forwards(steps: tuple[int, ...]) -> list[Forward]:
 TERMINATES = [Terminate(TERM), Terminate(USR1)]
 ADOPTIONS = [OrphansAdopted(50), OrphansAdopted(50, 51)]
 AT_THE_END = [Forward(HUP), Terminate(TERM), CommandEnded((0, Ending(3))), OrphansAdopted(50), Timeout(), Drained()]
-AT_THE_END += [Suspend(), Resume()]
+AT_THE_END += [Suspend(), Resume(), OrphansEnded((50, Ending(3)))]
 
 
 def possible(setup: Setup, world: World) -> Iterator[Event]:
@@ -255,6 +256,7 @@ def strays(setup: Setup, world: World, state: State) -> Iterator[Event]:
         else:
             yield Suspend()
         yield Drained() if world.alive else CommandEnded((0, Ending(4)))
+        yield OrphansEnded((50, Ending(3)), (51, Ending(137, KILL)))
 
 
 # The machine: saved, put back, and told apart
@@ -477,11 +479,11 @@ def every_end_is_remembered(move: Move) -> bool | None:
 
 
 def terminate_is_remembered(move: Move) -> bool | None:
-    """That we were told to stop is remembered, and by which signal; nothing else is taken for it."""
+    """That we were told to stop is remembered, and by which signal first; nothing else is taken for it."""
     if move.error:
         return None
-    told = move.event.signum if isinstance(move.event, Terminate) else move.saved[2]
-    return move.run.told == told
+    told = move.event.signum if isinstance(move.event, Terminate) else 0
+    return move.run.told == (move.saved[2] or told)
 
 
 def the_code_is_chosen_at_the_last_end(move: Move) -> bool | None:
@@ -625,14 +627,14 @@ def explore(setup: Setup) -> Found:
 def told(violation: Violation) -> str:
     """The violation in words: its history is played again, and traced."""
     run = begin(violation.setup)
-    lines = [f"NOT TRUE: {sentence(violation.name)}", f"with {violation.setup}:", trace.started(run.commands)]
+    lines = [f"NOT TRUE: {sentence(violation.name)}", f"with {violation.setup}:", trace.started(run)]
     for event in violation.history:
         before = run.stage
         try:
             taken = run.handle(event)
         except Exception as error:  # noqa: BLE001 (whatever it was, it is the last line)
             taken = Taken(event, before, repr(error), "", ())
-        lines.append(trace.taken(taken, run.commands, signals.name))
+        lines.append(trace.taken(run, taken, signals.name))
     return "\n".join(lines)
 
 
