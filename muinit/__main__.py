@@ -18,8 +18,10 @@ from muinit.kernel import Kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
+    from muinit.termination import TerminationLog
     from statechart.events import Ending
 
 
@@ -30,16 +32,23 @@ def main() -> int:
     except cli.UsageError as error:
         return _complain(str(error))
     if options.show:
-        return _show(options.show)
-    kernel = None
+        return _show(options)
+    log = kernel = None
     try:
+        if options.termination_log:
+            from muinit.termination import TerminationLog
+
+            log = TerminationLog(options.termination_log)
+        trace = _open_trace(options.trace_file)
         kernel = Kernel(CALLERS_MASK)
-        return _supervise(kernel, options)
+        return _supervise(kernel, options, trace, log)
+    except cli.UsageError as error:
+        return _complain(str(error), log)
     except BaseException as error:  # muinit itself is broken. Whatever it is, nobody may be left behind.
         if kernel is not None:
             kernel.kill_everything()
             kernel.take_terminal()
-        return _complain(f"internal error: {_traceback(error)}")
+        return _complain(f"internal error: {_traceback(error)}", log)
 
 
 def _traceback(error: BaseException) -> str:
@@ -51,7 +60,18 @@ def _traceback(error: BaseException) -> str:
         return repr(error)
 
 
-def _supervise(kernel: Kernel, options: cli.Options) -> int:
+def _open_trace(path: str) -> int | None:
+    if not path:
+        return None
+    from muinit import tracefile
+
+    try:
+        return tracefile.open_file(path)
+    except OSError as error:
+        raise cli.UsageError(f"--trace-file '{path}': {error.strerror}") from None
+
+
+def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "TerminationLog | None") -> int:
     started_at = kernel.now()
     adopting = kernel.adopt_orphans()
     pids, refusal = _start(kernel, options.commands)
@@ -63,7 +83,8 @@ def _supervise(kernel: Kernel, options: cli.Options) -> int:
     from statechart import report
     from statechart.lifecycle import Command, Lifecycle
 
-    say = Stderr().line
+    stderr = Stderr()
+    say = stderr.line
     if not adopting:
         say("warning: prctl(PR_SET_CHILD_SUBREAPER) failed: orphans are not ours, and may be left behind")
     if not kernel.sees_orphans:
@@ -77,11 +98,25 @@ def _supervise(kernel: Kernel, options: cli.Options) -> int:
 
     commands = [Command(argv, pid) for argv, pid in zip(options.commands, pids, strict=True)]
     life = Lifecycle(commands, options.steps, options.timeout)
-    loop = Loop(kernel, life, forward, say, tracing=options.trace, started_at=started_at)
+    watch = None
+    if options.verbose or options.trace or trace is not None:
+        from muinit.watch import Watch
+
+        watch = Watch(life, options, stderr, trace)
+        watch.started(sys.argv, forward, kernel.now() - started_at)
+    loop = Loop(kernel, life, forward, say, watch=watch.taken if watch else None, started_at=started_at)
     end = loop.run((pids.index(None), _refused(refusal)) if refusal else None, before)
     kernel.take_terminal()
-    if end.code and not options.quiet:
-        say(report.verdict(life, loop.survivors() if end.gave_up else [], signals.name))
+
+    survivors = loop.survivors() if end.gave_up else []
+    at = kernel.now() - started_at
+    why = report.verdict(life, survivors, at, signals.name)
+    if watch is not None:
+        watch.ended(end.code, why, survivors, at)
+    if options.verbose or (end.code and not options.quiet):
+        say(why)
+    if log is not None:
+        _write(log, why, say)
     return end.code
 
 
@@ -107,24 +142,39 @@ def _refused(error: OSError) -> "Ending":
     return Ending(126, failure=f"could not be executed: {error.strerror}")
 
 
-def _show(what: str) -> int:
-    """Print the help text or the version on stdout."""
-    from muinit import usage
+def _write(log: "TerminationLog", text: str, say: "Callable[[str], None]") -> None:
+    """Write why we exit into the termination log; that it cannot be written changes nothing else."""
+    try:
+        log.write(text)
+    except OSError as error:
+        say(f"warning: cannot write the termination log {log.path}: {error.strerror}")
+
+
+def _show(options: cli.Options) -> int:
+    """Print on stdout what was asked for in place of a run."""
+    from muinit import show
 
     try:
         # Not sys.stdout: what it cannot write it tries again when Python exits, and then the status is 120.
-        os.write(1, (usage.TEXT if what == "--help" else usage.VERSION).encode())
+        data = show.text(options).encode()
+        while data:
+            data = data[os.write(1, data) :]
+    except show.CannotShowError as error:
+        return _complain(str(error))
     except OSError as error:
         return _complain(f"cannot write to stdout: {error.strerror}")
     return 0
 
 
-def _complain(what: str) -> int:
+def _complain(what: str, log: "TerminationLog | None" = None) -> int:
     """Say what is wrong, and return the exit status for it."""
     try:
         from muinit.stderr import Stderr
 
-        Stderr().line(what)
+        say = Stderr().line
+        say(what)
+        if log is not None:
+            _write(log, what, say)
     except Exception:  # as above
         os.write(2, f"muinit: {what}\n".encode())
     return 1

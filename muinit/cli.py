@@ -7,7 +7,7 @@ from muinit import signals
 
 SEPARATOR = "---"
 
-# (short, long, metavar, help): an option with a metavar takes a value.
+# (short, long, metavar, help): an option with a metavar takes a value; in brackets, it can do without.
 OPTIONS = (
     ("-h", "--help", "", "show this help and exit"),
     ("-V", "--version", "", "show the version and exit"),
@@ -15,10 +15,18 @@ OPTIONS = (
     ("-s", "--forward-signals", "SIGNALS", "signals to forward; default: SIGINT"),
     ("-t", "--timeout", "SECONDS", "wait of each step before the next; default: 2"),
     ("-q", "--quiet", "", "do not say why the exit status is not 0"),
+    ("-v", "--verbose", "", "say what happens, and why muinit exits"),
     ("", "--trace-states", "", "print a line for each event taken"),
+    ("", "--trace-file", "PATH", "write a trace for machines, as JSON lines"),
+    ("", "--termination-log", "[=PATH]", "write there, too, why muinit exits"),
+    ("", "--diagram", "[FORMAT]", "draw the lifecycle with these options; exit"),
 )
 _LONG = {long: (short, long, metavar) for short, long, metavar, _ in OPTIONS}
 _SHORT = {short: (short, long, metavar) for short, long, metavar, _ in OPTIONS if short}
+
+TERMINATION_LOG = "/dev/termination-log"  # where Kubernetes looks, unless terminationMessagePath says otherwise
+FORMATS = ("mermaid", "dot", "svg", "table")
+_WITHOUT_VALUE = {"--termination-log": TERMINATION_LOG, "--diagram": FORMATS[0]}
 
 
 class UsageError(Exception):
@@ -28,7 +36,10 @@ class UsageError(Exception):
 class Options:
     """What was asked for."""
 
-    __slots__ = ("commands", "forward", "quiet", "show", "steps", "timeout", "trace")
+    __slots__ = (
+        *("commands", "diagram", "forward", "quiet", "show", "steps"),
+        *("termination_log", "timeout", "trace", "trace_file", "verbose"),
+    )
 
     def __init__(self) -> None:
         self.commands: list[list[str]] = []
@@ -36,8 +47,12 @@ class Options:
         self.forward: list[int] = []  # signal numbers; empty where the default is meant
         self.timeout = 2.0  # seconds, 0 to infinity
         self.quiet = False
+        self.verbose = False
         self.trace = False
-        self.show = ""  # "--help" or "--version": nothing else counts then
+        self.trace_file = ""  # a path, or the number of a descriptor; "": none, as are
+        self.termination_log = ""
+        self.show = ""  # "--help" or "--version": nothing else counts then; or "--diagram"
+        self.diagram = FORMATS[0]
 
 
 def parse(argv: list[str]) -> Options:
@@ -45,16 +60,12 @@ def parse(argv: list[str]) -> Options:
     first = argv.index(SEPARATOR) if SEPARATOR in argv else len(argv)
     options = Options()
     words = argv[:first]
-    while words and not options.show:
+    while words:
         typed, option, value = _next_option(words)
-        if option in _SETTERS:
-            _SETTERS[option](options, typed, value)
-        elif option == "--quiet":
-            options.quiet = True
-        elif option == "--trace-states":
-            options.trace = True
-        else:
+        if option in ("--help", "--version"):
             options.show = option
+            return options
+        _SETTERS[option](options, typed, value)
     options.commands = _commands(argv[first:])
     if not options.commands and not options.show:
         raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]'")
@@ -77,9 +88,7 @@ def _next_option(words: list[str]) -> tuple[str, str, str]:
         raise UsageError(f"{what} '{word}': expected options ({', '.join(_LONG)}), then '{SEPARATOR} COMMAND [ARG...]'")
     _, long, metavar = known
     if metavar and not equals:
-        if not words:
-            raise UsageError(f"{flag} needs a value: {flag} {metavar}")
-        value = words.pop(0)
+        value = _value_of(flag, long, metavar, words)
     elif equals and not metavar and long == flag:
         raise UsageError(f"{flag} takes no value, but was given '{value}'")
     elif equals and not metavar:
@@ -87,6 +96,15 @@ def _next_option(words: list[str]) -> tuple[str, str, str]:
         if value.startswith("-"):
             raise UsageError(f"unknown option '{word}': expected -{flag[1]} alone, or with other letters")
     return flag, long, value
+
+
+def _value_of(flag: str, long: str, metavar: str, words: list[str]) -> str:
+    """The value that follows, or what the option means without one."""
+    if long in _WITHOUT_VALUE and (metavar.startswith("[=") or not words or words[0].startswith("-")):
+        return _WITHOUT_VALUE[long]
+    if not words:
+        raise UsageError(f"{flag} needs a value: {flag} {metavar}")
+    return words.pop(0)
 
 
 def _commands(words: list[str]) -> list[list[str]]:
@@ -139,4 +157,38 @@ def _set_timeout(options: Options, flag: str, value: str) -> None:
     options.timeout = float(value)
 
 
-_SETTERS = {"--stop-signals": _set_steps, "--forward-signals": _set_forward, "--timeout": _set_timeout}
+def _set_path(options: Options, flag: str, value: str) -> None:
+    if not value:
+        raise UsageError(f"{flag} '': expected a path")
+    setattr(options, flag[2:].replace("-", "_"), value)
+
+
+def _set_diagram(options: Options, flag: str, value: str) -> None:
+    if value not in FORMATS:
+        raise UsageError(f"{flag} '{value}': expected a format ({', '.join(FORMATS)})")
+    options.show, options.diagram = flag, value
+
+
+def _set_quiet(options: Options, _flag: str, _value: str) -> None:
+    options.quiet, options.verbose = True, False
+
+
+def _set_verbose(options: Options, _flag: str, _value: str) -> None:
+    options.quiet, options.verbose = False, True
+
+
+def _set_trace(options: Options, _flag: str, _value: str) -> None:
+    options.trace = True
+
+
+_SETTERS = {
+    "--stop-signals": _set_steps,
+    "--forward-signals": _set_forward,
+    "--timeout": _set_timeout,
+    "--quiet": _set_quiet,
+    "--verbose": _set_verbose,
+    "--trace-states": _set_trace,
+    "--trace-file": _set_path,
+    "--termination-log": _set_path,
+    "--diagram": _set_diagram,
+}

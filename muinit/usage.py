@@ -42,7 +42,7 @@ def _options() -> str:
     """The list of options, a line each, the long names below one another."""
     lines = []
     for short, long, metavar, words in OPTIONS:
-        flags = f"{short or '  '}{',' if short else ' '} {long} {metavar}"
+        flags = f"{short or '  '}{',' if short else ' '} {long}{'' if metavar.startswith('[=') else ' '}{metavar}"
         lines.append(f"  {flags:30} {words}\n")
     return "".join(lines)
 

@@ -7,8 +7,9 @@ A run is true when
 
 - it ends within the time of its steps, though all that is sure to come to an end is that we send SIGTERM at last;
 - nothing is alive then; or, where a last step that is not SIGKILL ran out, it exits 1 and names who is;
-- its trace is a way through the diagram, and names the end of each command, which is one that its script can come to;
-- its exit status is the one that the rule makes of its trace.
+- its trace is a way through the table, and names the end of each command, which is one that its script can come to;
+- its exit status is the one that the rule makes of its trace;
+- its trace in a file says the same as the one on stderr, and is replayed to the same end.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO, Any, NamedTuple
 
 from muinit import signals
+from tests import traces
 from tests.conftest import why_no_namespace
-from tests.edges import EDGES
+from tests.edges import EDGES, ROWS
 from tests.harness import ROOT, Run, kill_all, status, tagged
 
 Acts = list[tuple[Any, ...]]
@@ -259,10 +262,10 @@ def by_the_rule(trace: list[Line]) -> int:
 
 
 def check_trace(plan: Plan, trace: list[Line]) -> None:
-    """The trace is a way through the diagram, in the time of the steps, to the end of every command."""
+    """The trace is a way through the table, in the time of the steps, to the end of every command."""
     assert trace, "no trace"
     for line in trace:
-        assert line.edge in EDGES, f"not an edge of the diagram: {line.edge}"
+        assert line.edge in ROWS, f"not a row of the table: {line.edge}"
     for one, two in pairwise(trace):
         assert one.after == two.before, f"from {one.after} to {two.before}"
         assert one.at <= two.at
@@ -289,6 +292,13 @@ def check_trace(plan: Plan, trace: list[Line]) -> None:
             assert code in possible, f"pid {pid} exited {code}; its script knows {possible}"
 
 
+def check_file(path: Path, said: list[str]) -> None:
+    """The file has what was said, each line of it as the schema says, and is replayed to the same end."""
+    traces.of(path)
+    told = [line.removeprefix("muinit: ") for line in said if read(line)]
+    assert told[1:] == traces.as_told(path), "other lines than on stderr"
+
+
 class Result(NamedTuple):
     """What is counted of a run of which all is true."""
 
@@ -312,7 +322,7 @@ def check(plan: Plan, code: int, said: list[str], left: list[tuple[int, float]])
         clock = max(line.at for line in trace if line.effects[-1:] and line.effects[-1].startswith("clock "))
         stalled = trace[-1].at - clock > max(plan.timeout, 1.0) + STALL
         assert plan.steps[-1] != KILL or stalled, "something outlived SIGKILL"
-        assert re.search(r"left alive: (pid|process group) \d", others[0]), "the survivors have no names"
+        assert re.search(r" into step [^:]*: (pid|process group) \d", others[0]), "the survivors have no names"
         # Who was born when muinit had looked is not named.
         left = [(pid, born) for pid, born in left if f"pid {pid} (" not in others[0] and born < trace[-1].at]
     assert not left, f"left alive{' without a name' if gave_up else ''}: {left}"
@@ -327,12 +337,13 @@ def play(seed: int, *, pid1: bool) -> Result:
     plan = Gardener(seed).plan()
     said: list[str] = []
     read_end, write_end = os.pipe()
-    with open(read_end, "rb", 0) as gate, open(write_end, "wb", 0) as opener:
+    with open(read_end, "rb", 0) as gate, open(write_end, "wb", 0) as opener, NamedTemporaryFile("w+") as file:
+        options = f"{plan.options} --trace-file {file.name}"
         commands = [[*TREE, repr(node), str(read_end)] if node else NOT_FOUND for node in plan.commands]
         if not plan.gated:
             opener.close()
         try:
-            with Run(*commands, options=plan.options, pid1=pid1, pass_fds=[read_end]) as it:
+            with Run(*commands, options=options, pid1=pid1, pass_fds=[read_end]) as it:
                 gate.close()
                 start = birth(it.process.pid)
                 try:
@@ -343,7 +354,9 @@ def play(seed: int, *, pid1: bool) -> Result:
                 finally:
                     clear(it)
                     said = it.err.splitlines()
-                return check(plan, code, said, left)
+                result = check(plan, code, said, left)
+                check_file(Path(file.name), said)
+                return result
         except Exception as error:
             how = "as PID 1" if pid1 else "as an ordinary process"
             raise AssertionError("\n".join([f"seed {seed}, {how}: {error!r}", f"{plan}", *said])) from error
@@ -444,7 +457,7 @@ def main() -> None:
     edges = Counter(edge for result in results for edge in result.edges)
     common = Counter(result.code for result in results).most_common()
     print(f"{len(seeds)} runs, seeds {seeds[0]} to {seeds[-1]}, in {time.monotonic() - start:.0f} s")
-    print(f"{sum(edges.values())} events took {len(edges)} of the {len(EDGES)} edges of the diagram")
+    print(f"{sum(edges.values())} events took {len(EDGES & set(edges))} of the {len(EDGES)} edges of the diagram")
     print(f"{sum(result.gave_up for result in results)} runs gave up and named the survivors")
     print("exit codes:", ", ".join(f"{code} ({times} times)" for code, times in common))
     print(f"false: {len(failures)}")

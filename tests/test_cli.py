@@ -24,6 +24,8 @@ def test_the_defaults() -> None:
     assert options.timeout == 2.0
     assert not options.trace
     assert not options.quiet
+    assert not options.verbose
+    assert options.trace_file == options.termination_log == ""
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,24 @@ def test_the_defaults() -> None:
         ("--trace-states", "trace", True),
         ("-q", "quiet", True),
         ("--quiet", "quiet", True),
+        ("-v", "verbose", True),
+        ("--verbose", "verbose", True),
+        ("-q -v", "quiet", False),
+        ("-vq", "verbose", False),
+        ("--trace-file run.jsonl", "trace_file", "run.jsonl"),
+        ("--trace-file=-q", "trace_file", "-q"),
+        ("--termination-log", "termination_log", "/dev/termination-log"),
+        ("--termination-log -q", "quiet", True),
+        ("--termination-log=here", "termination_log", "here"),
+        ("--diagram", "show", "--diagram"),
+        ("--diagram", "diagram", "mermaid"),
+        ("--diagram -q", "diagram", "mermaid"),
+        ("--diagram dot -t 5", "diagram", "dot"),
+        ("--diagram=svg", "diagram", "svg"),
+        ("-t 5 --diagram table", "timeout", 5.0),
+        ("--diagram table -t 5", "timeout", 5.0),
         ("-qh", "show", "--help"),
+        ("--diagram -V", "show", "--version"),
         ("-V -k nonsense", "show", "--version"),
     ],
 )
@@ -77,6 +96,13 @@ BAD = [
     ("-k", "-k needs a value: -k SIGNALS"),
     ("--timeout", "--timeout needs a value: --timeout SECONDS"),
     ("--quiet=yes", "--quiet takes no value, but was given 'yes'"),
+    ("--trace-file", "--trace-file needs a value: --trace-file PATH"),
+    ("--trace-file=", "--trace-file '': expected a path"),
+    ("--termination-log=", "--termination-log '': expected a path"),
+    ("--termination-log x", "argument before '---' 'x'"),
+    ("--diagram png", "--diagram 'png': expected a format (mermaid, dot, svg, table)"),
+    ("--diagram=", "--diagram '': expected a format (mermaid, dot, svg, table)"),
+    ("--diagram -k NOPE", "-k 'NOPE': 'NOPE' is no signal"),
     ("--stop-signals=", "--stop-signals '': expected at least one signal"),
     ("-k NOPE", "-k 'NOPE': 'NOPE' is no signal; expected names (TERM, SIGTERM, RTMIN+3) or numbers (1 to 64"),
     ("-k 0", "-k '0': '0' is no signal"),
@@ -143,7 +169,8 @@ def test_help_is_on_stdout(flag: str) -> None:
     for section in ("COMMANDS", "SIGNAL FORWARDING", "SUBPROCESS TERMINATION", "EXIT STATUS"):
         assert f"\n{section}\n" in usage.TEXT
     for short, long, metavar, _ in cli.OPTIONS:
-        assert f"{short}, {long} {metavar}" if short else f"    {long} {metavar}" in usage.TEXT
+        flags = long + ("" if metavar.startswith("[=") else " ") + metavar
+        assert (f"{short}, {flags}" if short else f"      {flags}") in usage.TEXT
     assert max(map(len, usage.TEXT.splitlines())) <= 80
 
 

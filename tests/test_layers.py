@@ -14,7 +14,11 @@ from tests.harness import ROOT
 CHART = sorted((ROOT / "statechart").glob("*.py"))
 INIT = sorted((ROOT / "muinit").glob("*.py"))
 PURE = {"__future__", "collections", "enum", "statechart", "transitions"}
-TOOLS = {"argparse", "sys", "typing"}  # of `python -m statechart`, which no init runs
+# Of `python -m statechart` and what it loads, which no running init does.
+TOOLS = {
+    "__main__.py": {"argparse", "sys", "typing"},
+    "replay.py": {"dataclasses", "importlib", "json", "typing"},
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -39,7 +43,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", CHART, ids=lambda path: path.name)
 def test_statechart_is_pure(path: Path) -> None:
-    assert imports(path) <= PURE | (TOOLS if path.name == "__main__.py" else set())
+    assert imports(path) <= PURE | TOOLS.get(path.name, set())
 
 
 def test_transitions_is_imported_in_one_module() -> None:
@@ -47,10 +51,15 @@ def test_transitions_is_imported_in_one_module() -> None:
 
 
 def test_the_two_halves_meet_in_the_loop_and_where_it_is_set_up() -> None:
-    assert [path.name for path in INIT if "statechart" in imports(path)] == ["__main__.py", "loop.py"]
+    assert [path.name for path in INIT if "statechart" in imports(path)] == ["__main__.py", "loop.py", "watch.py"]
 
 
-def test_what_the_running_init_loads() -> None:
+EVERYTHING = ["-v", "--trace-states", "--trace-file=/dev/null", "--termination-log=/dev/null"]
+
+
+@pytest.mark.parametrize("options", [["-q"], EVERYTHING], ids=["-q", "everything"])
+def test_what_the_running_init_loads(options: list[str]) -> None:
+    """Everything that is needed later is loaded before muinit goes idle; and nothing that only draws or replays."""
     script = (
         "import sys; from muinit import __main__ as m, kernel\n"
         "wait = kernel.Kernel.wait\n"
@@ -58,34 +67,41 @@ def test_what_the_running_init_loads() -> None:
         "    loaded.append(set(sys.modules)); os.write(end, b'go\\n'); return wait(self, seconds)\n"
         "kernel.Kernel.wait = idle; loaded = []\n"
         "import os; start, end = os.pipe(); os.dup2(start, 0)\n"
-        "sys.argv = ['muinit', '-q', '---', 'sh', '-c', 'read go; exit 3']\n"
+        f"sys.argv = ['muinit', *{options}, '---', 'sh', '-c', 'read go; exit 3']\n"
         "code = m.main(); print(*(loaded[0])); print(*(set(sys.modules) - loaded[0])); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 3
     idle, later = (set(line.split()) for line in done.stdout.split("\n")[:2])
     assert "transitions.core" in idle
+    own = {path.name.removesuffix(".py") for path in CHART} - {"__init__", "__main__"}
+    loaded = {module.partition(".")[2] for module in idle if module.startswith("statechart.")}
+    for_readers = {"record", "story"}
+    assert loaded - for_readers == {"chart", "effects", "events", "lifecycle", "report", "trace", "values"} < own
     too_dear = {
         "transitions.extensions",
         "argparse",
         "asyncio",
         "dataclasses",
-        "json",
         "signal",
         "ssl",
         "subprocess",
         "typing",
     }
     assert not idle & too_dear
-    assert not later, "everything that is needed later is loaded before muinit goes idle"
+    if options != EVERYTHING:
+        assert not idle & {"fcntl", "json", "muinit.termination", "muinit.tracefile", "muinit.watch"}
+        assert not loaded & for_readers
+    assert not later
 
 
-def test_nothing_slow_is_loaded_before_the_first_child() -> None:
+@pytest.mark.parametrize("options", [["-q"], EVERYTHING], ids=["-q", "everything"])
+def test_nothing_slow_is_loaded_before_the_first_child(options: list[str]) -> None:
     script = (
         "import sys; from muinit import __main__ as m, kernel\n"
         "def spawn(self, argv): print(*sys.modules); sys.exit(0)\n"
         "kernel.Kernel.spawn = spawn; kernel.Kernel.adopt_orphans = lambda self: True\n"
-        "sys.argv = ['muinit', '---', 'true']; before = set(sys.modules); m.main()"
+        f"sys.argv = ['muinit', *{options}, '---', 'true']; before = set(sys.modules); m.main()"
     )
     loaded = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{script}"],
@@ -95,7 +111,7 @@ def test_nothing_slow_is_loaded_before_the_first_child() -> None:
     )
     modules = set(loaded.stdout.split())
     assert "muinit.kernel" in modules
-    assert not modules & {"enum", "re", "signal", "statechart", "transitions", "ctypes", "typing", "math"}
+    assert not modules & {"enum", "json", "re", "signal", "statechart", "transitions", "ctypes", "typing", "math"}
 
 
 def test_signals_are_blocked_on_the_first_line() -> None:

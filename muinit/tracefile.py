@@ -1,0 +1,98 @@
+"""The file of --trace-file: lines of JSON, written so that PID 1 never waits for their reader and never fails.
+
+What cannot be written now (a pipe is full, nobody has opened the FIFO yet, the disk is full) is kept, and written
+when it can be. When 256 KiB are kept, lines are dropped, and the trace says so. What can never be written any more,
+because nobody reads the pipe, ends the trace.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EAGAIN, EBADF, EDQUOT, EFBIG, ENOSPC, ENXIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_MOST = 262144
+_DESCRIPTORS = {"/dev/stdout": "1", "/dev/stderr": "2"}  # opened as files they would be emptied
+_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_PASSING = (EAGAIN, ENOSPC, EDQUOT, EFBIG)  # EFBIG: others can raise our limit of a file's size, prlimit(2)
+
+
+def open_file(path: str) -> int:
+    """Open what --trace-file names: a file, a FIFO, or, as a number, a descriptor that we were given.
+
+    Returns a descriptor above 2 that no command inherits. Raises OSError. To be called before anything else
+    opens a descriptor: what was not given would be taken for given.
+    """
+    import fcntl
+
+    path = _DESCRIPTORS.get(path, path.removeprefix("/dev/fd/"))
+    if path.isascii() and path.isdecimal():
+        given = int(path[:9])
+        if fcntl.fcntl(given, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(EBADF, "not open for writing")
+        passed_on = given <= 2
+    else:
+        given = _open(path)
+        passed_on = False
+    fd = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, 3)
+    if not passed_on:
+        os.close(given)
+    return fd
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | _FLAGS, 0o666)
+    except OSError as error:
+        if error.errno != ENXIO:
+            raise
+    # A FIFO that nobody reads yet. To be its reader as well is the way not to wait for one (fifo(7)).
+    return os.open(path, os.O_RDWR | _FLAGS)
+
+
+class TraceFile:
+    """The open file. `say` gets the one warning when a line cannot be written."""
+
+    def __init__(self, fd: int, say: Callable[[str], None]) -> None:
+        from json import JSONEncoder
+
+        from muinit.stderr import LONGEST, forget_signal, nonblocking, ready
+
+        self._encode = JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+        self._longest, self._forget_signal, self._ready = LONGEST, forget_signal, ready
+        self._fd = nonblocking(fd)
+        self._blocks = self._fd == fd
+        self._say = say
+        self._kept = b""
+        self._dropped = 0
+        self._warned = False
+        self._over = False
+
+    def line(self, entry: Mapping[str, object]) -> None:
+        """Write one entry, or keep it, or count it."""
+        self._flush()
+        data = self._encode(entry).encode() + b"\n"
+        if self._dropped:
+            data = self._encode({"dropped": self._dropped}).encode() + b"\n" + data
+        if self._kept and len(self._kept) + len(data) > _MOST:
+            self._dropped += 1
+        elif not self._over:
+            self._kept += data
+            self._dropped = 0
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._kept and (not self._blocks or self._ready(self._fd)):
+                written = os.write(self._fd, self._kept[: self._longest])
+                self._kept = self._kept[written:]
+        except OSError as error:
+            self._forget_signal()
+            if error.errno not in _PASSING:
+                self._kept, self._over = b"", True
+            if error.errno != EAGAIN and not self._warned:
+                self._warned = True
+                self._say(f"warning: cannot write the trace: {error.strerror}")

@@ -1,0 +1,62 @@
+"""Who is told of every event taken: -v, --trace-states, --trace-file. Loaded only where one of them is asked for."""
+
+from __future__ import annotations
+
+import os
+from time import time
+
+from muinit import __version__, signals
+from muinit.tracefile import TraceFile
+from statechart import record, trace
+from statechart.story import Story
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from muinit.cli import Options
+    from muinit.stderr import Stderr
+    from statechart.lifecycle import Lifecycle, Taken
+
+
+class Watch:
+    """The readers of a run: on stderr for people, in a file for machines."""
+
+    def __init__(self, run: Lifecycle, options: Options, stderr: Stderr, file: int | None) -> None:
+        self._run = run
+        self._tracing = options.trace
+        self._colour = options.trace and _has_colours()
+        self._story = Story(run, signals.name) if options.verbose else None
+        self._stderr = stderr
+        self._file = None if file is None else TraceFile(file, stderr.line)
+
+    def started(self, argv: Sequence[str], forward: Sequence[int], ago: float) -> None:
+        """Tell of the start, so many seconds ago; `argv` is our own."""
+        if self._tracing:
+            self._stderr.line(trace.started(self._run, colour=self._colour), escaped=self._colour)
+        for line in self._story.started() if self._story else ():
+            self._stderr.line(line)
+        if self._file:
+            about = {"muinit": __version__, "argv": argv, "pid": os.getpid(), "time": time() - ago}
+            numbers = {signals.name(number): number for number in sorted(signals.ALL)}
+            self._file.line(record.header(self._run, forward, numbers, **about))
+
+    def taken(self, taken: Taken) -> None:
+        """Tell of an event taken."""
+        if self._tracing:
+            line = trace.taken(self._run, taken, signals.name, colour=self._colour)
+            self._stderr.line(line, escaped=self._colour)
+        for line in self._story.taken(taken) if self._story else ():
+            self._stderr.line(line)
+        if self._file:
+            self._file.line(record.taken(taken, signals.name))
+
+    def ended(self, code: int, why: str, survivors: Sequence[str], at: float) -> None:
+        """Tell the file of the end, which stderr is told by others, `at` in seconds since the start."""
+        if self._file:
+            self._file.line({"t": record.nanoseconds(at), "exit": code, "why": why, "survivors": [*survivors]})
+
+
+def _has_colours() -> bool:
+    """Whether stderr is a terminal, and nobody objects (no-color.org)."""
+    return os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

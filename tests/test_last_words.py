@@ -1,0 +1,197 @@
+"""What muinit says at its exit, where, and in which colours; and what it says on the way if it is asked to."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from muinit.termination import TerminationLog
+from tests.conftest import need, why_no_namespace
+from tests.harness import MUINIT, Run, kid, wait_for
+
+TIME = r"[\d.]+ s"
+
+
+# -q, -v
+
+
+def test_quiet_and_verbose() -> None:
+    """Silent when all is well; one line for a failure; -q nothing; -v also when all is well. The last one counts."""
+    true, false = ["---", "true"], ["---", "false"]
+    for options, command, lines in [
+        ("", true, 0),
+        ("", false, 1),
+        ("-q", false, 0),
+        ("-v", true, 4),
+        ("-vq", false, 0),
+        ("-qv", false, 4),
+    ]:
+        done = subprocess.run([*MUINIT, *options.split(), *command], capture_output=True, text=True, check=False)
+        assert done.stderr.count("\n") == lines, (options, command, done.stderr)
+
+
+def test_a_verbose_run_tells_its_story(run: Callable[..., Run]) -> None:
+    """A line for each start, end, adoption, reaped orphan and step; and the last line although it is exit 0."""
+    with run(kid("A", "orphan O,TERM=ignore", "TERM=exit 0"), kid("B", "USR1=exit 0"), options="-v -t 0.1") as it:
+        it.ready("A", "B", "O")
+        it.kill("B", signal.SIGUSR1)
+        it.hear("B USR1", "A TERM")
+        assert it.end() == 0
+        a, b, o = (it.pids[name] for name in "ABO")
+        title = r"\(python3 .*?\)"
+        expected = [
+            rf"started pid {a} {title}",
+            rf"started pid {b} {title}",
+            rf"adopted pid {o} \(python3?[\d.]*\)",
+            rf"pid {b} {title} exited 0 after {TIME}",
+            r"step 1 of 2: SIGTERM, SIGCONT to every child; to wait 0.1 s",
+            rf"pid {a} {title} exited 0 after {TIME}, {TIME} into step 1 of 2 \(SIGTERM\)",
+            r"step 2 of 2: SIGKILL to every descendant; to wait 1 s",
+            rf"reaped pid {o} \(python3?[\d.]*\), which died of SIGKILL",
+            rf"exit 0: no command failed; pid {b} {title} exited 0 after {TIME}, so muinit stopped the rest: .*",
+        ]
+        lines = iter(it.err.splitlines())
+        for pattern in expected:
+            assert any(re.fullmatch(f"muinit: {pattern}", line) for line in lines), (pattern, it.err)
+
+
+def test_orphans_that_come_and_go_are_told(run: Callable[..., Run]) -> None:
+    """Adopted and reaped while all commands run: nothing is done about it, and -v says who it was."""
+    with run(["sh", "-c", "(sh -c 'exit 7' &); exec sleep 60"], kid("B"), options="-v") as it:
+        it.ready("B")
+        wait_for(lambda: re.search(r"^muinit: reaped pid \d+ \(sh\), which exited 7$", it.err, re.MULTILINE))
+        assert re.search(r"^muinit: adopted pid \d+ \(sh\)$", it.err, re.MULTILINE)
+        it.signal(signal.SIGTERM)
+        assert it.end() == 143
+
+
+# --trace-states in colours
+
+
+def on_a_terminal(environment: dict[str, str], *commands: str) -> str:
+    """What muinit writes on a terminal that is its stderr."""
+    master, slave = pty.openpty()
+    clean = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    subprocess.run(
+        [*MUINIT, "--trace-states", *(commands or ("---", "sh", "-c", "exit 3"))],
+        stdin=subprocess.DEVNULL,
+        stderr=slave,
+        env={**clean, "TERM": "xterm", **environment},
+        check=False,
+    )
+    os.close(slave)
+    said = b""
+    with suppress(OSError):  # EIO: the last one who had it open is gone
+        while data := os.read(master, 65536):
+            said += data
+    os.close(master)
+    return said.decode().replace("\r\n", "\n")
+
+
+def test_colours_on_a_terminal_alone_and_where_nobody_objects() -> None:
+    coloured = on_a_terminal({})
+    assert re.search(r"\x1b\[2m   0\.\d{3} s\x1b\[0m  \x1b\[2m\[\*\]\x1b\[0m -> \x1b\[32mRUNNING\x1b\[0m  ", coloured)
+    assert coloured.splitlines()[-1].startswith("muinit: exit 3: ")
+    assert "\x1b" in on_a_terminal({"NO_COLOR": ""}), "only a NO_COLOR that is not empty counts (no-color.org)"
+    plain = on_a_terminal({"NO_COLOR": "1"})
+    assert "\x1b" not in plain
+    assert "\x1b" not in on_a_terminal({"TERM": "dumb"})
+    argv = [*MUINIT, "--trace-states", "---", "sh", "-c", "exit 3"]
+    assert "\x1b" not in subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False).stderr
+    shape = re.compile(r"pid \d+|[\d.]+ s\b")
+    assert shape.sub("", re.sub(r"\x1b\[\d*m", "", coloured)) == shape.sub("", plain), "nothing else is different"
+
+
+def test_a_coloured_line_that_is_cut_ends_its_colour() -> None:
+    """And what a command is called still moves no cursor."""
+    argv = ["---", "sh", "-c", "exit 0", "\x1b[2J"]
+    said = on_a_terminal({}, *(argv * 120))
+    assert "\x1b[2J" not in said
+    first = said.splitlines()[0]
+    assert len(first.encode()) < 4096
+    assert first.endswith("...")
+
+
+# --termination-log
+
+
+def test_the_termination_log_has_the_sentence(run: Callable[..., Run], tmp_path: Path) -> None:
+    """Also at exit 0, and where -q keeps it from stderr; in place of what stood there."""
+    path = tmp_path / "log"
+    for options, code in [("", 3), ("", 0), ("-q", 4), ("-v", 0)]:
+        path.write_text("x" * 10_000)
+        with run(["sh", "-c", f"exit {code}"], kid("B"), options=f"{options} --termination-log={path}") as it:
+            assert it.end() == code
+            assert path.read_text().startswith(f"exit {code}: ")
+            said = f"muinit: {path.read_text()}\n"
+            assert it.err.endswith(said) == (options == "-v" or (code > 0 and options == ""))
+
+
+def test_the_termination_log_of_kubernetes() -> None:
+    """It is a file that the kubelet has made, /dev/termination-log."""
+    need("a mount namespace", why_no_namespace() if os.geteuid() == 0 else "only root can make one")
+    script = 'mount -t tmpfs none /dev; : > /dev/termination-log; "$@"; cat /dev/termination-log'
+    argv = ["unshare", "--mount", "sh", "-ec", script, "sh", *MUINIT, "--termination-log", "---", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert re.fullmatch(rf"exit 0: no command failed; pid \d+ \(true\) exited 0 after {TIME}", done.stdout)
+
+
+def test_a_termination_log_where_muinit_was_started(tmp_path: Path) -> None:
+    """Although it has left that directory."""
+    subprocess.run([*MUINIT, "--termination-log=here", "---", "true"], cwd=tmp_path, check=True)
+    assert (tmp_path / "here").read_text().startswith("exit 0: ")
+
+
+def test_a_termination_log_that_cannot_be_written_is_one_warning(run: Callable[..., Run], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path, why in [
+        ("/nowhere/log", "No such file or directory"),
+        ("/dev/full", "No space left on device"),
+        (f"{tmp_path}", "Is a directory"),
+        (f"{tmp_path}/fifo", "No such device or address"),
+    ]:
+        with run(["sh", "-c", "exit 3"], options=f"--termination-log={path}") as it:
+            assert it.end() == 3
+            first, second = it.err.splitlines()
+            assert first.startswith("muinit: exit 3: ")
+            assert second == f"muinit: warning: cannot write the termination log {path}: {why}"
+
+
+def test_a_termination_log_in_a_directory_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    script = 'cd gone; rmdir ../gone; "$@"'
+    argv = ["sh", "-c", script, "sh", *MUINIT, "--termination-log=log", "---", "sh", "-c", "exit 3"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 2 or "cannot write the termination log log: " in done.stderr
+
+
+def test_the_termination_log_has_4096_bytes_at_most_and_no_half_letters(tmp_path: Path) -> None:
+    """The kubelet reads no more (kubernetes.io: Customizing the termination message)."""
+    log = TerminationLog(str(tmp_path / "log"))
+    log.write("x" + "\u20ac" * 2000)
+    text = (tmp_path / "log").read_text()
+    assert text == "x" + "\u20ac" * 1365
+    log.write("a\udcffb")
+    assert (tmp_path / "log").read_text() == "a?b"
+
+
+def test_an_internal_error_is_in_the_termination_log(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    script = (
+        "import sys; from muinit import __main__ as m\n"
+        "def broken(*_): raise RuntimeError('it broke')\n"
+        "m._supervise = broken\n"
+        f"sys.argv = ['muinit', '--termination-log={path}', '---', 'true']; sys.exit(m.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert path.read_text().startswith("internal error: ")
+    assert done.stderr == f"muinit: {path.read_text()}\n"

@@ -1,0 +1,51 @@
+"""What a file of --trace-file must be: each line by the schema, and the same again when it is replayed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from statechart import trace
+from statechart.replay import read, replay
+from tests.harness import ROOT
+
+SCHEMA = json.loads((ROOT / "statechart/trace.schema.json").read_text())
+KINDS = {kind: Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": SCHEMA["$defs"]}) for kind in SCHEMA["$defs"]}
+
+
+def kind(entry: dict[str, Any]) -> str:
+    return next(
+        (kind for word, kind in (("schema", "header"), ("event", "event"), ("exit", "end")) if word in entry), "dropped"
+    )
+
+
+def checked(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """The lines of a whole trace, of which none is missing."""
+    lines = list(lines)
+    entries = [json.loads(line) for line in lines]
+    for entry in entries:
+        KINDS[kind(entry)].validate(entry)
+    assert [kind(entry) for entry in entries] == ["header", *["event"] * (len(entries) - 2), "end"]
+    times = [entry["t"] for entry in entries[1:]]
+    assert times == sorted(times)
+    assert all(one["after"] == two["before"] for one, two in pairwise(entries[1:-1]))
+    assert replay(read(lines)).code == entries[-1]["exit"]
+    return entries
+
+
+def of(path: Path) -> list[dict[str, Any]]:
+    with path.open() as file:
+        return checked(file)
+
+
+def as_told(path: Path) -> list[str]:
+    """The lines of --trace-states for its events."""
+    with path.open() as file:
+        found = read(file)
+    run = found.run()
+    return [trace.taken(run, taken, found.signame) for _, taken in found.taken]
