@@ -1,4 +1,4 @@
-"""python -m statechart: print the lifecycle, read back from the machine that runs."""
+"""python -m statechart: the lifecycle, read back from the machine that runs; and traces, fed to it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,38 @@ class Parser(argparse.ArgumentParser):
 
 
 def main() -> None:
-    """Print on stdout the format that was asked for."""
-    parser = Parser(prog="python -m statechart", description="Print the lifecycle of muinit.")
+    """Do what was asked for: print a format on stdout, or read a trace."""
+    parser = Parser(prog="python -m statechart", description="The lifecycle of muinit, and the traces of its runs.")
     chosen = parser.add_mutually_exclusive_group()
     for output, words in (
-        (diagram.mermaid, "a Mermaid state diagram (the default)"),
-        (diagram.table, "a table of events by states, in Markdown"),
-        (diagram.dot, "a graph for Graphviz"),
+        (diagram.mermaid, "print a Mermaid state diagram (the default)"),
+        (diagram.table, "print a table of events by states, in Markdown"),
+        (diagram.dot, "print a graph for Graphviz"),
     ):
         chosen.add_argument(f"--{output.__name__}", dest="output", action="store_const", const=output, help=words)
-    print((parser.parse_args().output or diagram.mermaid)())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    replay = commands.add_parser("replay", help="feed the events of a trace to the machine, and compare")
+    replay.add_argument("trace", help="what muinit --trace-file has written; - is stdin")
+    options = parser.parse_args()
+    if options.command == "replay":
+        _replay(options.trace)
+    else:
+        print((options.output or diagram.mermaid)())
+
+
+def _replay(path: str) -> None:
+    from statechart.replay import TraceError, read, replay
+
+    try:
+        with open(sys.stdin.fileno() if path == "-" else path, encoding="utf-8", errors="replace") as file:
+            found = read(file)
+        run = replay(found)
+    except OSError as error:
+        sys.exit(f"python -m statechart: {path}: {error.strerror}")
+    except TraceError as error:
+        sys.exit(f"{path}:{error.line}: {error.what}")
+    end = f"exit {run.code}" if found.end else f"still {run.stage}"
+    print(f"{path}: {len(found.taken)} events replayed, all states and effects as recorded; {end}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def sample() -> str:
 def without_chance(trace: str) -> str:
     """A trace without its times and pids, which are others in each run."""
     trace = re.sub(r"^(muinit: +)[\d.]+ s", r"\1T s", trace, flags=re.MULTILINE)
-    return re.sub(r"pid \d+|after [\d.]+ s", "", trace)
+    return re.sub(r"pid \d+|after [\d.]+ s|[\d.]+ s into", "", trace)
 
 
 def blocks() -> dict[str, str]:

@@ -1,0 +1,254 @@
+"""A trace is a test: its events are fed to the machine again, and what is not as it was is told apart."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import muinit
+from muinit import signals
+from statechart import __main__ as statechart
+from statechart import record, replay
+from statechart.events import (
+    CommandEnded,
+    Drained,
+    Ending,
+    Event,
+    Forward,
+    OrphansAdopted,
+    OrphansEnded,
+    Resume,
+    Suspend,
+    Terminate,
+    Timeout,
+)
+from statechart.lifecycle import Command, Lifecycle
+from statechart.replay import TraceError, read
+from tests import traces
+from tests.harness import ROOT
+
+NUMBERS = {signals.name(number): number for number in signals.ALL}
+EVENTS: list[Event] = [
+    Forward(2, at=0.25),
+    Suspend(at=0.5),
+    Resume(at=0.75),
+    OrphansAdopted(200, -201, names=("sleep", ""), at=1),
+    CommandEnded((1, Ending(139, 11, core=True)), (2, Ending(126, failure="could not be executed")), at=1.5),
+    OrphansEnded((200, Ending(143, 15)), at=1.75),
+    Terminate(34, at=2),
+    Timeout(at=4),
+    OrphansAdopted(202, at=4.5),
+    CommandEnded((0, Ending(137, 9)), at=5),
+    Drained(at=6),
+]
+
+
+def recorded(timeout: float = 2.0, events: list[Event] = EVENTS) -> list[str]:
+    """The lines of a trace in which everything happens."""
+    run = Lifecycle([Command(["/bin/a"], 100), Command(["b"], 101), Command(["c"], None)], [15, 9], timeout)
+    about = {"muinit": muinit.__version__, "argv": ["muinit"], "pid": 1, "time": 1e9}
+    entries = [record.header(run, [2], NUMBERS, **about)]
+    entries += [record.taken(run.handle(event), signals.name) for event in events]
+    if run.stage == "EXITED":
+        entries.append({"t": 6000000000, "exit": run.code, "why": "exit 139: ...", "survivors": []})
+    return [json.dumps(entry) + "\n" for entry in entries]
+
+
+@pytest.mark.parametrize("timeout", [2.0, 0.0, math.inf])
+def test_a_trace_is_replayed(timeout: float) -> None:
+    traces.checked(recorded(timeout))
+    found = read(recorded(timeout))
+    run = replay.replay(found)
+    assert (run.stage, run.code, run.timeout) == ("EXITED", 139, timeout)
+    assert [taken.event for _, taken in found.taken] == EVENTS
+    assert [taken.event.at for _, taken in found.taken] == [event.at for event in EVENTS]
+    adopted = found.taken[3][1].event
+    assert isinstance(adopted, OrphansAdopted)
+    assert adopted.names == ("sleep", "")
+
+
+def test_signals_are_those_of_the_machine_that_recorded() -> None:
+    """There SIGUSR1 can have another number, and signals other names."""
+    lines = [line.replace('"SIGINT": 2', '"SIGINT": 99') for line in recorded()]
+    found = read(lines)
+    assert found.taken[0][1].event == Forward(99)
+    assert found.signame(99) == "SIGINT"
+    assert found.signame(98) == "signal 98"
+    replay.replay(found)
+
+
+def test_a_trace_that_was_cut_off_is_replayed_as_far_as_it_goes() -> None:
+    lines = recorded()
+    for length in range(len(lines[0]), len("".join(lines)), 50):
+        text = "".join(lines)[:length]
+        found = read(text.splitlines(keepends=True))
+        assert found.end is None
+        assert replay.replay(found).ended == [] or len(found.taken) > 4
+
+
+# What is not as it was
+
+
+def changed(number: int, **members: object) -> list[str]:
+    """The trace, with something else in a line."""
+    lines = recorded()
+    lines[number - 1] = json.dumps({**json.loads(lines[number - 1]), **members}) + "\n"
+    return lines
+
+
+def difference(lines: list[str]) -> tuple[int, list[str]]:
+    with pytest.raises(TraceError) as error:
+        replay.replay(read(lines))
+    return error.value.line, error.value.what.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("number", "members"),
+    [
+        (6, {"after": "TERMINATING [step 2 of 2]"}),
+        (6, {"before": "TERMINATING [step 1 of 2]"}),
+        (6, {"guard": "last_command"}),
+        (6, {"effects": []}),
+        (2, {"effects": [{"effect": "relay", "signal": "SIGTERM"}]}),
+        (12, {"effects": [{"effect": "exit", "code": 139, "gave_up": True}]}),
+        (13, {"exit": 0}),
+    ],
+)
+def test_the_first_line_that_differs_is_shown_as_it_was_and_as_it_is(number: int, members: dict[str, Any]) -> None:
+    line, (what, before, now) = difference(changed(number, **members))
+    assert line == number
+    assert what == f"other than recorded (both are muinit {muinit.__version__})"
+    assert before.startswith("recorded: ")
+    assert now.startswith("here:     ")
+    assert before.removeprefix("recorded: ") != now.removeprefix("here:     ") or "guard" in members or "SIG" not in now
+
+
+def test_a_trace_of_another_version_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = changed(6, effects=[])
+    lines[0] = lines[0].replace(f'"muinit": "{muinit.__version__}"', '"muinit": "0.0.7"')
+    assert difference(lines)[1][0] == f"other than recorded (recorded by muinit 0.0.7, this is {muinit.__version__})"
+
+    def unknown(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(replay, "version", unknown)
+    assert difference(lines)[1][0] == "other than recorded (recorded by muinit 0.0.7, this is not installed)"
+
+
+def test_a_changed_table_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = recorded()
+    monkeypatch.setattr(Lifecycle, "next_step", lambda *_: None)
+    line, (_, before, now) = difference(lines)
+    assert line == 9
+    assert "TERMINATING [step 1 of 2] -> TERMINATING [step 2 of 2]" in before
+    assert "TERMINATING [step 1 of 2] -> TERMINATING [step 1 of 2]" in now
+
+
+def test_events_after_the_exit_are_told_apart() -> None:
+    lines = recorded()
+    line, (_, before, now) = difference([*lines[:-1], lines[1]])
+    assert line == 13
+    assert before.endswith("forward: SIGINT / SIGINT to every child")
+    assert now == "here:     nothing, after EXITED"
+
+
+# What is no trace
+
+KILL = {"effect": "step", "signals": ["SIGKILL"], "pids": None, "tree": True}
+NOBODY = {"command": 3, "code": 0, "signal": None, "core": False, "failure": ""}
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ([], "line 1: no header: the trace is empty, or cut off"),
+        (['{"schema": 1'], "line 1: no header: the trace is empty, or cut off"),
+        (["hello\n"], "line 1: no JSON"),
+        (["3\n"], "line 1: not as schema 1 has it: "),
+        (["{}\n"], "line 1: not as schema 1 has it: KeyError('schema')"),
+        (['{"schema":2,"muinit":"3.0"}\n'], "line 1: schema 2, of muinit 3.0; this one reads schema 1"),
+        ([*recorded()[:1], "[]\n"], "line 2: not as schema 1 has it: "),
+        (changed(2, event="explode"), "line 2: not as schema 1 has it: KeyError('explode')"),
+        (changed(2, signal="SIGFOO"), "line 2: not as schema 1 has it: KeyError('SIGFOO')"),
+        (changed(2, effects=[{"effect": "explode"}]), "line 2: not as schema 1 has it: ValueError("),
+        (
+            changed(11, endings=[{"command": 3, "code": 0, "signal": None, "core": False, "failure": ""}]),
+            "line 11: not",
+        ),
+    ],
+)
+def test_what_is_no_trace_is_told_with_its_line(lines: list[str], what: str) -> None:
+    with pytest.raises(TraceError) as error:
+        replay.replay(read(lines))
+    assert str(error.value).startswith(what)
+    assert "\n" not in str(error.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.integers(0, len(EVENTS) + 1), st.data())
+def test_whatever_stands_in_a_line_is_an_error_or_a_difference(number: int, data: st.DataObject) -> None:
+    """No trace, however broken, ends in anything but a TraceError."""
+    lines = recorded()
+    entry = json.loads(lines[number])
+    keys = list(entry)
+    key = data.draw(st.sampled_from(keys))
+    if isinstance(entry[key], list) and entry[key] and isinstance(entry[key][0], dict) and data.draw(st.booleans()):
+        inner = entry[key][0]
+        inner[data.draw(st.sampled_from(sorted(inner)))] = data.draw(JSON)
+    else:
+        entry[key] = data.draw(JSON)
+    lines[number] = json.dumps(entry) + "\n"
+    with suppress(TraceError):
+        replay.replay(read(lines))
+
+
+# python -m statechart replay
+
+
+def test_the_command_says_that_all_is_as_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text("".join(recorded()))
+    monkeypatch.setattr(sys, "argv", ["statechart", "replay", str(path)])
+    statechart.main()
+    assert capsys.readouterr().out == f"{path}: 11 events replayed, all states and effects as recorded; exit 139\n"
+    path.write_text("".join(recorded()[:4]))
+    statechart.main()
+    assert capsys.readouterr().out.endswith("3 events replayed, all states and effects as recorded; still RUNNING\n")
+
+
+def test_the_command_fails_where_something_differs_or_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text("".join(changed(6, effects=[])))
+    monkeypatch.setattr(sys, "argv", ["statechart", "replay", str(path)])
+    with pytest.raises(SystemExit, match=rf"^{path}:6: other than recorded"):
+        statechart.main()
+    path.unlink()
+    with pytest.raises(SystemExit, match=rf"^python -m statechart: {path}: No such file or directory$"):
+        statechart.main()
+
+
+def test_the_command_reads_stdin() -> None:
+    argv = [sys.executable, "-m", "statechart", "replay", "-"]
+    text = "".join(recorded())
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "-: 11 events replayed, all states and effects as recorded; exit 139\n"
