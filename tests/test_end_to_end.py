@@ -114,7 +114,7 @@ def test_last_line_says_who_decided_how_and_what_became_of_the_others(run: Start
         it.kill("A", signal.SIGUSR1)
         assert it.end() == 3
         a, b = it.pids["A"], it.pids["B"]
-        title = r"\(python3 [^()]*\)"
+        title = r"\(python[\d.]* [^()]*\)"
         expected = (
             rf"muinit: exit 3: pid {a} {title} exited 3 after [\d.]+ s, so muinit stopped the rest: "
             rf"pid {b} {title} died of muinit's SIGKILL \(137\), [\d.]+ s into step 2 of 2 \(SIGKILL\)\n"

@@ -17,7 +17,7 @@ from muinit.tracefile import TraceFile
 from statechart.replay import TraceError, read, replay
 from tests import traces
 from tests.conftest import need, why_no_namespace
-from tests.harness import MUINIT, PATIENCE, Run, kid
+from tests.harness import MUINIT, PATIENCE, Run, kid, wait_for
 from tests.test_anywhere import PROCESS, within
 
 
@@ -93,6 +93,7 @@ def test_each_line_is_there_at_once(tmp_path: Path) -> None:
         it.signal(signal.SIGKILL)
         it.process.wait(PATIENCE)
         os.kill(it.pids["A"], signal.SIGKILL)
+        wait_for(lambda: not it.survivors())
     with path.open() as file:
         assert replay(read(file)).stage == "RUNNING"
 
