@@ -50,8 +50,9 @@ def test_transitions_is_imported_in_one_module() -> None:
     assert [path.name for path in CHART + INIT if "transitions" in imports(path)] == ["chart.py"]
 
 
-def test_the_two_halves_meet_in_the_loop_and_where_it_is_set_up() -> None:
-    assert [path.name for path in INIT if "statechart" in imports(path)] == ["__main__.py", "loop.py", "watch.py"]
+def test_the_two_halves_meet_in_the_loop_and_where_it_is_set_up_or_shown() -> None:
+    joined = [path.name for path in INIT if "statechart" in imports(path)]
+    assert joined == ["__main__.py", "loop.py", "show.py", "watch.py"]
 
 
 EVERYTHING = ["-v", "--trace-states", "--trace-file=/dev/null", "--termination-log=/dev/null"]
