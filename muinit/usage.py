@@ -35,6 +35,12 @@ EXIT STATUS
   executed. A death by a signal that muinit sent because another command had
   ended is no failure. If muinit was told to stop, it is: 143 after SIGTERM.
   1: wrong usage, an internal error, or something outlived the last step.
+
+DIAGRAM
+  --diagram prints the lifecycle as it runs with the other options, and how
+  long a stop can take at most, so that it can be compared with the -t of
+  docker stop or with terminationGracePeriodSeconds. FORMAT is mermaid, which
+  is the default, dot, svg, for which Graphviz must be installed, or table.
 """
 
 
