@@ -6,7 +6,11 @@ python -m tests.readme: write them anew.
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 from muinit import usage
 from statechart import diagram
@@ -14,31 +18,50 @@ from tests import exit_table
 from tests.harness import MUINIT, ROOT
 
 README = ROOT / "README.md"
-SAMPLE = ["-t", "0.5", "--trace-states", "---", "sh", "-c", "trap '' TERM; exec sleep 60", "---", "sh", "-c"]
-SAMPLE += ["sleep 0.2; exit 3"]
+STUBBORN = """sh -c "trap '' TERM; exec sleep 60\""""
+SAMPLE = f"muinit -t 0.5 --trace-states --- {STUBBORN} --- sh -c 'sleep 0.2; exit 3'"
+STORY = f"muinit -v -t 0.5 --- {STUBBORN} --- sh -c '(sleep 50 &); sleep 0.3; exit 3'"
+TRACE = "muinit -q --trace-file run.jsonl --- sleep 60 --- sh -c 'exit 3'"
+LONGEST = "muinit --diagram table -k TERM,INT,KILL -t 5"
 
 
-def sample() -> str:
-    """The trace of a real run, as a terminal would show it."""
-    done = subprocess.run([*MUINIT, *SAMPLE], capture_output=True, text=True, check=False)
-    words = (
-        f"'{word}'" if " " in word and "'" not in word else f'"{word}"' if " " in word else word for word in SAMPLE
-    )
-    return f"$ muinit {' '.join(words)}; echo $?\n{done.stderr}{done.returncode}"
+def run(command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    argv = [*MUINIT, *shlex.split(command)[1:]]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def sample(command: str) -> str:
+    """What a real run says, as a terminal would show it."""
+    done = run(command)
+    return f"$ {command}; echo $?\n{done.stderr}{done.returncode}"
+
+
+def trace_file() -> str:
+    """Two lines of a real trace, and what is said when it is replayed."""
+    with tempfile.TemporaryDirectory() as directory:
+        run(TRACE, Path(directory))
+        lines = (Path(directory) / "run.jsonl").read_text().splitlines()
+        replay = [sys.executable, "-m", "statechart", "replay", "run.jsonl"]
+        done = subprocess.run(replay, capture_output=True, text=True, check=True, cwd=directory)
+    looked = f"$ {TRACE}\n$ sed -n '2p;$p' run.jsonl\n{lines[1]}\n{lines[-1]}\n"
+    return f"{looked}$ python -m statechart replay run.jsonl\n{done.stdout}"
 
 
 def without_chance(trace: str) -> str:
     """A trace without its times and pids, which are others in each run."""
     trace = re.sub(r"^(muinit: +)[\d.]+ s", r"\1T s", trace, flags=re.MULTILINE)
-    return re.sub(r"pid \d+|after [\d.]+ s|[\d.]+ s into", "", trace)
+    return re.sub(r"pid \d+|after [\d.]+ s|[\d.]+ s into|(?<=\"t\":)\d+|\d+ events", "", trace)
 
 
 def blocks() -> dict[str, str]:
     """Each block that has a source in the program, by its name."""
     return {
-        "sample": f"```console\n{sample()}\n```",
+        "sample": f"```console\n{sample(SAMPLE)}\n```",
         "diagram": f"```mermaid\n{diagram.mermaid()}\n```",
         "help": f"```text\n{usage.TEXT}```",
+        "longest": f"```console\n$ {LONGEST} | head -1\n{run(LONGEST).stdout.splitlines()[0]}\n```",
+        "story": f"```console\n{sample(STORY)}\n```",
+        "trace-file": f"```console\n{trace_file()}```",
         "exit-status": exit_table.table(),
         "table": diagram.table(),
     }
