@@ -56,6 +56,10 @@ class Story:
         sent = [effect for effect in taken.effects if isinstance(effect, Step)]
         number = f"step {self._run.step} of {len(self._run.steps)}"
         return [
-            f"{number}: {words(effect, self._signame)}; to wait {report.seconds(clock)}"
+            f"{number}: {words(effect, self._signame)}; waiting {_up_to(clock)}{report.seconds(clock)}"
             for effect, clock in zip(sent, clocks, strict=False)
         ]
+
+
+def _up_to(clock: float) -> str:
+    return "up to " if clock < float("inf") else ""

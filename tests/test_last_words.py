@@ -51,9 +51,9 @@ def test_a_verbose_run_tells_its_story(run: Callable[..., Run]) -> None:
             rf"started pid {b} {title}",
             rf"adopted pid {o} \(python[\d.]*\)",
             rf"pid {b} {title} exited 0 after {TIME}",
-            r"step 1 of 2: SIGTERM, SIGCONT to every child; to wait 0.1 s",
+            r"step 1 of 2: SIGTERM, SIGCONT to every child; waiting up to 0.1 s",
             rf"pid {a} {title} exited 0 after {TIME}, {TIME} into step 1 of 2 \(SIGTERM\)",
-            r"step 2 of 2: SIGKILL to every descendant; to wait 1 s",
+            r"step 2 of 2: SIGKILL to every descendant; waiting up to 1 s",
             rf"reaped pid {o} \(python[\d.]*\), which died of SIGKILL",
             rf"exit 0: no command failed; pid {b} {title} exited 0 after {TIME}, so muinit stopped the rest: .*",
         ]

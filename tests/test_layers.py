@@ -84,6 +84,8 @@ def test_what_the_running_init_loads(options: list[str]) -> None:
         "argparse",
         "asyncio",
         "dataclasses",
+        "jinja2",
+        "muinit.show",
         "signal",
         "ssl",
         "subprocess",

@@ -283,17 +283,17 @@ STORY = """
 started pid 100 (c0 -x)
 started pid 101 (c1 -x)
 command (no) was not found (127)
-step 1 of 2: SIGTERM, SIGCONT to every child; to wait 2 s
+step 1 of 2: SIGTERM, SIGCONT to every child; waiting up to 2 s
 adopted pid 200 (sleep), and sent it SIGTERM
 adopted group 201, and sent it SIGTERM
 forwarding SIGINT to every child
 resume: SIGCONT to every child
 told to stop by SIGTERM
-step 1 of 2: SIGTERM, SIGCONT to every child; to wait 2 s
+step 1 of 2: SIGTERM, SIGCONT to every child; waiting up to 2 s
 reaped pid 200 (sleep), which died of SIGTERM
 reaped pid 300, which exited 0
 pid 100 (c0 -x) exited 3 after 2 s, 0.5 s into step 1 of 2 (SIGTERM)
-step 2 of 2: SIGKILL to every descendant; to wait 2 s
+step 2 of 2: SIGKILL to every descendant; waiting up to 2 s
 adopted pid 200, and sent it SIGKILL
 pid 101 (c1 -x) died of SIGKILL (137) after 3.75 s, 0.25 s into step 2 of 2 (SIGKILL)
 """
@@ -307,4 +307,4 @@ def test_what_suspends_is_told() -> None:
 def test_a_wait_without_end_is_told() -> None:
     run = Lifecycle(life().commands, (15, 9), math.inf)
     lines = Story(run, name).taken(run.handle(Terminate(15)))
-    assert lines[1] == "step 1 of 2: SIGTERM, SIGCONT to every child; to wait for ever"
+    assert lines[1] == "step 1 of 2: SIGTERM, SIGCONT to every child; waiting for ever"
