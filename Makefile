@@ -8,7 +8,7 @@ RUNS ?= 15
 HISTORIES ?= 100000
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help demo test lint types verify simulate chaos early bench docs daemons interpreters wheel clean
+.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons interpreters wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -46,6 +46,9 @@ bench: .venv-bench/ready $(READY) ## measure what muinit costs; RUNS=n, WRITE=--
 docs: $(READY) ## rewrite the README's generated blocks
 	$(BIN)/python -m tests.readme
 
+pictures: $(READY) daemons ## make the README's pictures anew, of a real run
+	$(BIN)/python -m tests.pictures
+
 interpreters: $(READY) ## a short end-to-end run on every other supported Python that is found
 	PYTHON=$(BIN)/python tests/interpreters
 
@@ -55,9 +58,11 @@ wheel: $(READY) ## build the wheel and install it into a fresh environment
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/pip install -q dist/muinit-*.whl
 	cd / && $(CURDIR)/.venv-wheel/bin/muinit --version && $(CURDIR)/.venv-wheel/bin/python -m statechart > /dev/null
+	.venv-wheel/bin/pip install -q "$$(echo dist/muinit-*.whl)[timeline]"
+	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../tests/pictures/run.jsonl -o run.html && test -s run.html
 
 # As root on Debian the daemons are installed (and not started); elsewhere their tests are skipped and say so.
-daemons: ## install the daemons that the tests run
+daemons: ## install the daemons that the tests run, and a browser
 	@tests/daemons
 
 clean: ## remove everything that was built

@@ -8,6 +8,10 @@ from typing import NoReturn
 
 from statechart import diagram
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from statechart.replay import Trace
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, and exit 1, as muinit's are."""
@@ -27,29 +31,65 @@ def main() -> None:
         (diagram.dot, "print a graph for Graphviz"),
     ):
         chosen.add_argument(f"--{output.__name__}", dest="output", action="store_const", const=output, help=words)
+    written = "what muinit --trace-file has written; - is stdin"
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     replay = commands.add_parser("replay", help="feed the events of a trace to the machine, and compare")
-    replay.add_argument("trace", help="what muinit --trace-file has written; - is stdin")
+    replay.add_argument("trace", help=written)
+    timeline = commands.add_parser("timeline", help="draw the run of a trace")
+    timeline.add_argument("trace", help=written)
+    timeline.add_argument("-o", "--output", required=True, metavar="FILE", help="a page (.html) or a picture (.svg)")
     options = parser.parse_args()
     if options.command == "replay":
         _replay(options.trace)
+    elif options.command == "timeline":
+        _timeline(options.trace, options.output)
     else:
         print((options.output or diagram.mermaid)())
 
 
 def _replay(path: str) -> None:
-    from statechart.replay import TraceError, read, replay
+    from statechart.replay import TraceError, replay
 
+    found = _read(path)
     try:
-        with open(sys.stdin.fileno() if path == "-" else path, encoding="utf-8", errors="replace") as file:
-            found = read(file)
         run = replay(found)
-    except OSError as error:
-        sys.exit(f"python -m statechart: {path}: {error.strerror}")
     except TraceError as error:
         sys.exit(f"{path}:{error.line}: {error.what}")
     end = f"exit {run.code}" if found.end else f"still {run.stage}"
     print(f"{path}: {len(found.taken)} events replayed, all states and effects as recorded; {end}")
+
+
+def _timeline(path: str, output: str) -> None:
+    suffix = output.rpartition(".")[2]
+    if suffix not in ("html", "svg"):
+        sys.exit(f"python -m statechart: {output}: a page is called .html, a picture .svg")
+    try:
+        from statechart import page
+    except ModuleNotFoundError as error:
+        if error.name not in ("jinja2", "markupsafe"):
+            raise
+        sys.exit("python -m statechart: timeline needs Jinja2: pip install 'muinit[timeline]'")
+    found = _read(path)
+    text, lacks = page.html(found) if suffix == "html" else (page.svg(found), "")
+    try:
+        page.write(output, text)
+    except OSError as error:
+        sys.exit(f"python -m statechart: {output}: {error.strerror}")
+    if lacks:
+        print(f"python -m statechart: {lacks}", file=sys.stderr)
+
+
+def _read(path: str) -> Trace:
+    """Read a trace, or exit with what is wrong with it."""
+    from statechart.replay import TraceError, read
+
+    try:
+        with open(sys.stdin.fileno() if path == "-" else path, encoding="utf-8", errors="replace") as file:
+            return read(file)
+    except OSError as error:
+        sys.exit(f"python -m statechart: {path}: {error.strerror}")
+    except TraceError as error:
+        sys.exit(f"{path}:{error.line}: {error.what}")
 
 
 if __name__ == "__main__":

@@ -113,13 +113,17 @@ def _or_null(seconds: float) -> float | None:
 
 def run_of(entry: Entry) -> Lifecycle:
     """The run of a header, before its first event."""
+    _some(str, entry["argv"])
+    _a(str, entry["muinit"])
+    _a(int, entry["pid"])
+    _amount(entry["time"])
     numbers = {name: _a(int, number) for name, number in entry["signals"].items()}
-    steps = [numbers[name] for name in _a(list, entry["steps"])]
+    steps, _ = ([numbers[name] for name in _a(list, entry[key])] for key in ("steps", "forward"))
     commands = []
     for each in _a(list, entry["commands"]):
         pid = each["pid"]
         commands.append(Command(_some(str, each["argv"]), None if pid is None else _a(int, pid)))
-    return Lifecycle(commands, _some(int, steps), _seconds_of(entry["timeout"]))
+    return Lifecycle(commands, _some(int, steps), seconds_of(entry["timeout"]))
 
 
 def taken_of(entry: Entry, numbers: Mapping[str, int]) -> Taken:
@@ -167,7 +171,7 @@ def _effect_of(entry: Entry, numbers: Mapping[str, int]) -> Effect:
         signums = _some(int, [numbers[name] for name in _a(list, entry["signals"])])
         effect = Step(*signums, pids=pids, tree=_a(bool, entry["tree"]))
     elif name == "clock":
-        effect = SetClock(_seconds_of(entry["seconds"]))
+        effect = SetClock(seconds_of(entry["seconds"]))
     elif name == "exit":
         effect = Exit(_a(int, entry["code"]), gave_up=_a(bool, entry["gave_up"]))
     elif name in ("suspend", "resume"):
@@ -177,15 +181,26 @@ def _effect_of(entry: Entry, numbers: Mapping[str, int]) -> Effect:
     return effect
 
 
-def _seconds_of(seconds: float | None) -> float:
+def end_of(entry: Entry) -> tuple[float, int, str]:
+    """Of the last line the seconds since the start, the exit status and the sentence."""
+    return _a(int, entry["t"]) / 1e9, _a(int, entry["exit"]), _a(str, entry["why"])
+
+
+def seconds_of(seconds: float | None) -> float:
     """Seconds, where null is without end."""
-    return ENDLESS if seconds is None else float(seconds)
+    return ENDLESS if seconds is None else _amount(seconds)
 
 
 def _a(kind: type[A], value: Any) -> A:
     if type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+def _amount(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value < ENDLESS:
+        raise TypeError(f"{value!r} is no amount")
+    return float(value)
 
 
 def _some(kind: type[A], values: Any) -> list[A]:

@@ -92,7 +92,7 @@ def _add(found: Trace, number: int, entry: Any) -> None:
     elif "dropped" in entry:
         found.dropped.append((number, int(entry["dropped"])))
     else:
-        found.end = End(number, entry["t"] / 1e9, int(entry["exit"]), str(entry["why"]))
+        found.end = End(number, *record.end_of(entry))
 
 
 def replay(found: Trace) -> Lifecycle:

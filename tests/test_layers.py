@@ -18,6 +18,10 @@ PURE = {"__future__", "collections", "enum", "statechart", "transitions"}
 TOOLS = {
     "__main__.py": {"argparse", "sys", "typing"},
     "replay.py": {"dataclasses", "importlib", "json", "typing"},
+    "scale.py": {"dataclasses", "itertools"},
+    "lives.py": {"dataclasses", "itertools"},
+    "timeline.py": {"dataclasses", "datetime", "itertools", "shlex", "unicodedata"},
+    "page.py": {"base64", "contextlib", "hashlib", "jinja2", "markupsafe", "os", "shutil", "subprocess", "xml"},
 }
 
 

@@ -34,6 +34,7 @@ from statechart.events import (
 )
 from statechart.lifecycle import Command, Lifecycle
 from statechart.replay import TraceError, read
+from statechart.timeline import picture
 from tests import traces
 from tests.harness import ROOT
 
@@ -202,7 +203,7 @@ JSON = st.recursive(
 
 
 @given(st.integers(0, len(EVENTS) + 1), st.data())
-def test_whatever_stands_in_a_line_is_an_error_or_a_difference(number: int, data: st.DataObject) -> None:
+def test_whatever_stands_in_a_line_is_an_error_or_can_be_replayed_and_drawn(number: int, data: st.DataObject) -> None:
     """No trace, however broken, ends in anything but a TraceError."""
     lines = recorded()
     entry = json.loads(lines[number])
@@ -215,7 +216,9 @@ def test_whatever_stands_in_a_line_is_an_error_or_a_difference(number: int, data
         entry[key] = data.draw(JSON)
     lines[number] = json.dumps(entry) + "\n"
     with suppress(TraceError):
-        replay.replay(read(lines))
+        found = read(lines)
+        picture(found)
+        replay.replay(found)
 
 
 # python -m statechart replay

@@ -1,0 +1,133 @@
+"""A picture of a run as text: HTML or SVG, one file that needs no other. Jinja2 and Graphviz are for this alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from base64 import b64encode
+from collections import Counter
+from contextlib import suppress
+from hashlib import sha256
+from xml.etree import ElementTree as ET
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from statechart import timeline, unfold
+from statechart.lives import plain
+from statechart.timeline import Picture
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from statechart.replay import Trace
+
+GRAPHVIZ = "The diagram needs Graphviz: apt-get install graphviz, or whatever gives you the program dot."
+PATIENCE = 20  # seconds for dot
+MOST_STEPS = 12  # in a diagram that can be read
+
+
+def svg(found: Trace) -> str:
+    """The timeline alone."""
+    return _render("timeline.svg", timeline.picture(found), alone=True)
+
+
+def html(found: Trace) -> tuple[str, str]:
+    """The page; and what it lacks, in a line, or ""."""
+    drawn, lacks = diagram(found)
+    picture = timeline.picture(found)
+    style, script = _hash("timeline.css", "page.css"), _hash("timeline.js")
+    page = _render("timeline.html", picture, alone=False, style=style, script=script, diagram=drawn, no_diagram=lacks)
+    return page, lacks
+
+
+def diagram(found: Trace) -> tuple[Markup, str]:
+    """The lifecycle as SVG, the way of the run drawn heavy; or nothing, and why."""
+    run = found.run()
+    if len(run.steps) > MOST_STEPS:
+        return Markup(), f"The diagram is left out: {len(run.steps)} steps are more than it can show."
+    program = shutil.which("dot")
+    if program is None:
+        return Markup(), GRAPHVIZ
+    numbers = found.header["signals"]
+    forward = [numbers[name] for name in found.header["forward"]]
+    unfolded = unfold.Unfolded(run.steps, run.timeout, forward, lambda number: plain(found.signame(number)))
+    graph = unfold.dot(unfolded, Counter(unfold.edge(taken) for _, taken in found.taken))
+    command = [program, "-Tsvg"]
+    try:
+        done = subprocess.run(command, input=graph.encode(), capture_output=True, timeout=PATIENCE, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        return Markup(), f"The diagram is left out: {error}"
+    return _only_shapes(done.stdout), ""
+
+
+SHAPES = {
+    "svg": ("viewBox",),
+    "g": ("class", "transform"),
+    "polygon": ("points",),
+    "polyline": ("points",),
+    "path": ("d",),
+    "ellipse": ("cx", "cy", "rx", "ry"),
+    "text": ("x", "y", "text-anchor", "font-size"),
+}
+
+
+def _only_shapes(drawn: bytes) -> Markup:
+    """What dot has drawn, without its colours, fonts and ids: those are for the page to say."""
+    root = ET.fromstring(drawn)  # noqa: S314 what dot has written
+    return _shape(root)
+
+
+def _shape(node: ET.Element) -> Markup:
+    name = node.tag.rpartition("}")[2]
+    if name not in SHAPES:
+        return Markup()
+    kept = [(key, node.get(key, "")) for key in SHAPES[name] if key in node.attrib]
+    kept += [("data-name", plain(child.text or "")) for child in node if child.tag.endswith("title")]
+    attributes = Markup().join(Markup(' {}="{}"').format(*pair) for pair in kept)
+    inside = [*node]
+    if node.get("class") == "graph":
+        # dot paints its paper first; and what is drawn last is on top.
+        inside = [child for child in inside if not child.tag.endswith("polygon")]
+        inside.sort(key=lambda child: "untaken" not in child.get("class", ""))
+    inner = Markup().join(map(_shape, inside))
+    return Markup("<{0}{1}>{2}{3}</{0}>").format(name, attributes, plain(" ".join((node.text or "").split())), inner)
+
+
+def _render(name: str, picture: Picture, **more: object) -> str:
+    size = {name.lower(): value for name, value in vars(timeline).items() if name.isupper()}
+    return _templates().get_template(name).render(p=picture, size=size, **more)
+
+
+def _templates() -> Environment:
+    """Everything that is written is escaped, for XML and for the eye."""
+    templates = Environment(
+        loader=PackageLoader("statechart"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: "\n".join(map(plain, value.split("\n"))) if type(value) is str else value,
+    )
+    templates.filters |= {"px": lambda number: f"{number:.2f}".rstrip("0").rstrip("."), "cells": timeline.cells}
+    return templates
+
+
+def _hash(*names: str) -> str:
+    """What a Content-Security-Policy has for texts that are allowed."""
+    text = "".join(_templates().get_template(name).render() for name in names)
+    return b64encode(sha256(text.encode()).digest()).decode()
+
+
+def write(path: str, text: str) -> None:
+    """Write a file, or replace it once the new one is complete. Raises OSError."""
+    path = os.path.realpath(path)
+    new = f"{path}.{os.getpid()}"
+    try:
+        with open(new, "x", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(new, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(new)
+        raise

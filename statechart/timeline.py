@@ -1,0 +1,505 @@
+"""A trace as a picture: what stands where, in pixels, and what it says. The templates say how it is drawn.
+
+From top to bottom: the axis, a band with the states, the signals that came in, a lane for each command, and one for
+each adopted orphan. No I/O; and nothing of it is ever loaded by a running init.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import pairwise
+from shlex import join
+from unicodedata import combining, east_asian_width
+
+from statechart import trace
+from statechart.chart import State
+from statechart.lives import LONGEST, Life, Lives, Note, Stage, plain
+from statechart.record import nanoseconds, seconds_of
+from statechart.report import seconds
+from statechart.scale import BROKEN, EVEN, STRETCHED, Scale, Tick, scale, ticks
+from statechart.trace import orphan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from statechart.lifecycle import Taken
+    from statechart.replay import Trace
+
+WIDTH = 1120
+LETTER = 6.7  # pixels of a character of 11 pixels in any common monospaced font, and a bit more
+GAP = 10  # between things that do not belong together
+AXIS, BAND, SIGNALS, LANE, HEAD, LINE = 40, 28, 30, 22, 26, 20  # heights
+NAMES, PIDS, FATES = 240, 40, 60  # the widest that names get; the least for pids, and for how lanes ended
+CODE = 16  # the width of a character of the exit code
+KEY = 44  # the width of an entry of the legend beside its words
+APART = 14.0  # between two events
+NARROWEST = 30.0  # a state
+SAME = 3.0  # marks of one kind that are closer are drawn as one
+MOST_ROWS = 1000  # of the table of events
+MILLISECONDS = 10_000_000  # up to here a time is said in them
+MOST_WORDS = 2000  # characters of our own command line
+DECIDES = ", decides"
+STATES = {state.name for state in State}
+SHORT = STATES - {State.TERMINATING.name, State.RUNNING.name}
+CUTS = {EVEN: "to scale", STRETCHED: "drawn wider than to scale", BROKEN: "cut short"}
+
+BARS = {
+    "well": "exited 0",
+    "failed": "exited with another code",
+    "killed": "died of a signal",
+    "stopped": "ended by muinit's own signal",
+    "missing": "not started",
+    "alive": "still alive",
+    "unseen": "end not seen",
+    "decides": "its exit code is that of muinit",
+}
+MARKS = {
+    "forward": "came in, forwarded",
+    "terminate": "came in: stop",
+    "suspend": "suspend",
+    "resume": "resume",
+    "relay": "forwarded",
+    "step": "signal of a step",
+    "kill": "SIGKILL",
+    "adopted": "adopted",
+    "reaped": "ended",
+    "dashed": "time is not to scale where the axis is dashed",
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time in the picture; in ns, and in pixels."""
+
+    start: int
+    end: int
+    x: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the band: one stage."""
+
+    span: Span
+    stage: str
+    look: str
+    text: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point in time; `until` is that of the last, where there are so many that they are drawn as one."""
+
+    kind: str
+    at: int
+    until: int
+    x: float
+    count: int
+    label: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A life, as a bar; or as a point at its end, where it was never started, or that was not seen."""
+
+    who: str
+    pid: int | None
+    label: str
+    name: str
+    y: float
+    start: bool
+    span: Span
+    outcome: str
+    text: str
+    decides: bool
+    marks: list[Mark]
+    tip: str
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of the legend."""
+
+    kind: str
+    words: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of the axis: to scale or not."""
+
+    kind: str
+    span: Span
+    text: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table of events."""
+
+    at: int
+    time: str
+    before: str
+    after: str
+    event: str
+    detail: str
+    effects: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that is drawn."""
+
+    title: str
+    code: int | None
+    why: str
+    beside: float  # the title, where the lines of why begin
+    lines: list[str]
+    facts: list[tuple[str, str]]
+    left: float
+    right: float
+    names: float
+    bottom: float  # of the lanes
+    height: float
+    band: list[Segment]
+    signals: list[Mark]
+    lanes: list[Lane]
+    heads: list[tuple[float, str]]
+    ticks: list[Tick]
+    knots: list[tuple[float, int]]
+    cuts: list[Cut]
+    legend: list[Key]
+    rows: list[Row]
+    left_out: int
+
+
+def picture(found: Trace) -> Picture:
+    """The picture of a trace."""
+    return _Painter(found).picture()
+
+
+def fit(text: str, width: float) -> str:
+    """The text, cut to what has room in so many pixels."""
+    whole = text
+    while text and cells(text) * LETTER > width:
+        whole = whole[:-1]
+        text = whole + "…" if whole else ""
+    return text
+
+
+def wrap(text: str, width: float) -> Iterator[str]:
+    """The text in lines of so many pixels."""
+    line = ""
+    for word in text.split(" "):
+        if line and cells(f"{line} {word}") * LETTER > width:
+            yield fit(line, width)
+            line = word
+        else:
+            line += f" {word}" if line else word
+    yield fit(line, width)
+
+
+def cells(text: str) -> int:
+    """How many characters wide a text is, where each is of one width."""
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+class _Painter:
+    """What the parts of a picture share."""
+
+    def __init__(self, found: Trace) -> None:
+        self._found = found
+        self._lives = lives = Lives(found)
+        self._all = [*lives.commands, *lives.orphans, *([lives.rest] if lives.rest else [])]
+        pids = max([cells(_pid(life)) * LETTER for life in self._all], default=0)
+        names = min(NAMES, max([cells(self._name(life)) * LETTER for life in self._all], default=0))
+        self._pids = max(PIDS, pids) + GAP * 2  # where names begin
+        self._left = self._pids + names + GAP
+        self._right, self._scale = self._fitted()
+
+    def picture(self) -> Picture:
+        """All of it."""
+        lives = self._lives
+        y = float(AXIS + BAND + SIGNALS * bool(lives.signals))
+        lanes: list[Lane] = []
+        heads: list[tuple[float, str]] = []
+        for head, group in (("commands", lives.commands), ("adopted orphans", self._all[len(lives.commands) :])):
+            if group:
+                heads.append((y, head))
+                lanes += [self._lane(life, y + HEAD + n * LANE) for n, life in enumerate(group)]
+                y += HEAD + len(group) * LANE
+        band = [self._segment(stage, until) for stage, until in pairwise([*lives.stages, Stage(lives.last, "")])]
+        signals = [*self._marks(lives.signals)]
+        kinds = {lane.outcome for lane in lanes} | {mark.kind for lane in lanes for mark in lane.marks}
+        kinds |= {mark.kind for mark in signals}
+        kinds |= {"decides" for lane in lanes if lane.decides}
+        kinds |= {"dashed" for kind in self._scale.kinds if kind != EVEN}
+        legend = [*self._legend(kinds, y + GAP + LINE)]
+        changes = (stage.moment for stage in lives.stages)
+        rows = self._found.taken
+        left_out = max(len(rows) - MOST_ROWS, 0)
+        if left_out:
+            rows = [*rows[: MOST_ROWS // 2], *rows[-MOST_ROWS // 2 :]]
+        end = self._found.end
+        ends = f"the trace ends in {lives.stages[-1].name}: nothing is known of the rest"
+        why = plain(end.why).removeprefix(f"exit {end.code}: ")[:MOST_WORDS] if end else ends
+        name = f"exit {end.code}"[:CODE] if end else "no end"
+        beside = GAP * 3 + len(name) * CODE
+        return Picture(
+            title=name,
+            code=end.code if end else None,
+            why=why,
+            beside=beside,
+            lines=[*wrap(why, WIDTH - beside - GAP)],
+            facts=[*self._facts()],
+            left=self._left,
+            right=self._right,
+            names=self._pids,
+            bottom=y,
+            height=legend[-1].y + LINE if legend else y,
+            band=band,
+            signals=signals,
+            lanes=lanes,
+            heads=heads,
+            ticks=[Tick(self._left + tick.x, tick.at, tick.text) for tick in ticks(self._scale, changes, LETTER)],
+            knots=[*self._knots()],
+            cuts=[*self._cuts()],
+            legend=legend,
+            rows=[self._row(taken) for _, taken in rows],
+            left_out=left_out,
+        )
+
+    # The axis
+
+    def _fitted(self) -> tuple[float, Scale]:
+        """The longest axis that leaves room for what stands behind the bars."""
+        ends = [(self._end(life), (cells(fit(_fate(life), NAMES)) + 1) * LETTER + GAP) for life in self._all]
+        right = float(WIDTH - FATES)
+        while True:
+            on = scale(self._lives.times, [*self._least(right - self._left)], right - self._left)
+            if all(self._left + on.x[moment] + width <= WIDTH for moment, width in ends):
+                return right, on
+            right -= GAP
+
+    def _end(self, life: Life) -> int:
+        """The moment where it ends in the picture."""
+        if life.who == "rest":
+            return life.notes[-1].moment
+        if life.end is None:
+            return 0 if life.outcome == "missing" else self._lives.last
+        return life.end
+
+    def _least(self, room: float) -> Iterator[float]:
+        """How wide each gap between two moments must be: what happens shall be seen, and each state."""
+        stages = {stage.moment: stage for stage in self._lives.stages}
+        gaps = range(self._lives.last)
+        apart = min(APART, room * 0.4 / len(gaps))
+        changes = [gap for gap in gaps if gap + 1 in stages or gap + 1 == self._lives.last]
+        wide = {gap: _narrowest(stages[gap]) if gap in stages else NARROWEST for gap in changes}
+        less = min(1.0, room * 0.4 / sum(wide.values()))
+        times = self._lives.times
+        for gap in gaps:
+            yield wide[gap] * less if gap in wide else apart * (times[gap] < times[gap + 1])
+
+    def _x(self, moment: int) -> float:
+        return self._left + self._scale.x[moment]
+
+    def _span(self, start: int, end: int) -> Span:
+        times = self._scale.times
+        return Span(times[start], times[end], self._x(start), self._x(end) - self._x(start))
+
+    def _knots(self) -> Iterator[tuple[float, int]]:
+        """A place on the axis for each event, where they can be told apart."""
+        last, before = -SAME, -1
+        for x, at in zip(self._scale.x, self._scale.times, strict=True):
+            if x - last >= SAME and at > before:
+                yield self._left + x, at
+                last, before = x, at
+
+    def _cuts(self) -> Iterator[Cut]:
+        """The axis in parts of one kind; what is too small to be told apart is not to scale."""
+        parts: list[tuple[str, int, int]] = []
+        for gap, kind in enumerate(self._scale.kinds):
+            last, start, end = parts[-1] if parts else (BROKEN, 0, 0)
+            narrow = min(self._span(start, end).width, self._span(gap, gap + 1).width) < SAME
+            if BROKEN not in (kind, last) and (kind == last or narrow):
+                parts[-1] = last if kind == last else STRETCHED, start, gap + 1
+            else:
+                parts.append((kind, gap, gap + 1))
+        for kind, start, end in parts:
+            span = self._span(start, end)
+            lasted = lasting(span.end - span.start)
+            text = lasted if kind == BROKEN and (cells(lasted) + 2) * LETTER <= span.width else ""
+            yield Cut(kind, span, text, f"{lasted}, {CUTS[kind]}")
+
+    # The band
+
+    def _segment(self, stage: Stage, until: Stage) -> Segment:
+        span = self._span(stage.moment, until.moment)
+        state, step = _parts(stage)
+        number, _, of = step.removeprefix("step ").partition(" of ")
+        texts = [f"{state} {step}: {stage.step}", f"{state} {step}", f"{state} {number}/{of}", state, f"{number}/{of}"]
+        if not step:
+            texts = [stage.name]
+        elif not stage.step:
+            texts.pop(0)
+        text = next((text for text in texts if (cells(text) + 1) * LETTER <= span.width), "")
+        look = "lost" if stage.lost else state.lower() if state in STATES else "unknown"
+        if number.isdecimal() and int(number) % 2 == 0:
+            look += " even"
+        lines = [stage.name, *([stage.step] if stage.step else []), f"from {exact(span.start)}"]
+        lines.append(f"to {exact(span.end)}: {lasting(span.end - span.start)}")
+        return Segment(span, stage.name, look, text, "\n".join(lines))
+
+    # The lanes
+
+    def _name(self, life: Life) -> str:
+        if life.who == "rest":
+            return f"and {self._lives.orphans_seen - len(self._lives.orphans)} more orphans"
+        return life.name
+
+    def _lane(self, life: Life, y: float) -> Lane:
+        start = None if life.outcome == "missing" else life.start
+        end = self._end(life)
+        return Lane(
+            who=life.who,
+            pid=life.pid,
+            label=_pid(life),
+            name=fit(self._name(life), NAMES),
+            y=y,
+            start=start is not None,
+            span=self._span(end if start is None else start, end),
+            outcome=life.outcome,
+            text=fit(_fate(life), NAMES),
+            decides=life.decides,
+            marks=[*self._marks(life.notes)],
+            tip=self._tip(life, end),
+        )
+
+    def _tip(self, life: Life, end: int) -> str:
+        times = self._lives.times
+        lines = [f"{_pid(life) or 'command'}: {life.whole}".removesuffix(": ")]
+        if life.who == "rest":
+            return self._name(life)
+        if life.outcome == "missing":
+            lines += [life.text]
+        elif life.start is None:
+            lines += ["first seen at its end", f"{life.text} at {exact(times[end])}"]
+        else:
+            lines += [f"{'adopted' if life.who == 'orphan' else 'started'} at {exact(times[life.start])}"]
+            lines += [f"{life.text} at {exact(times[end])}"]
+            lines += [f"lived {lasting(times[end] - times[life.start])}"]
+        lines += [BARS["stopped"]] if life.outcome == "stopped" else []
+        lines += [BARS["decides"]] if life.decides else []
+        return "\n".join(lines)
+
+    def _marks(self, notes: Sequence[Note]) -> Iterator[Mark]:
+        """Marks for notes; those of one kind that would lie on each other are one."""
+        groups: list[list[Note]] = []
+        latest: dict[str, list[Note]] = {}
+        for note in notes:
+            group = latest.get(note.kind)
+            if group and self._x(note.moment) - self._x(group[0].moment) < SAME:
+                group.append(note)
+            else:
+                latest[note.kind] = [note]
+                groups.append(latest[note.kind])
+        following = [*(self._x(group[0].moment) for group in groups[1:]), float(WIDTH)]
+        for group, until in zip(groups, following, strict=False):
+            yield self._mark(group, until)
+
+    def _mark(self, group: Sequence[Note], until: float) -> Mark:
+        first, last = group[0], group[-1]
+        times = self._lives.times
+        x = self._x(first.moment)
+        texts = [*dict.fromkeys(note.text for note in group)]
+        text = ", ".join(texts)[:LONGEST] + (f" x {len(group)}" if len(group) > 1 else "")
+        label = text if (cells(text) + 2) * LETTER <= until - x - GAP else ""
+        when = f"at {exact(times[first.moment])}"
+        if len(group) > 1:
+            when += f" to {exact(times[last.moment])}"
+        tip = "\n".join(line for line in (text, first.detail, when) if line)
+        return Mark(first.kind, times[first.moment], times[last.moment], x, len(group), label, tip)
+
+    # What stands around it
+
+    def _legend(self, kinds: set[str], y: float) -> Iterator[Key]:
+        """What the colours and shapes mean that are used, in lines."""
+        for group in (BARS, MARKS):
+            x = float(GAP)
+            for kind, words in group.items():
+                if kind in kinds:
+                    width = cells(words) * LETTER + KEY
+                    if x + width > WIDTH - GAP:
+                        x, y = float(GAP), y + LINE
+                    yield Key(kind, words, x, y)
+                    x += width
+            y += LINE
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        header = self._found.header
+        yield "command line", plain(join(header["argv"]))[:MOST_WORDS]
+        yield "started", _date(header["time"])
+        yield "lasted", lasting(self._lives.times[-1])
+        steps = " → ".join(self._lives.signame(number) for number in self._lives.run.steps)
+        yield "steps", f"{steps}, {seconds(seconds_of(header['timeout']))} each"
+        yield "forwarded", plain(", ".join(header["forward"])) or "nothing"
+        commands, orphans = len(self._lives.commands), self._lives.orphans_seen
+        counted = f"{commands} command{'s' * (commands != 1)}, {orphans or 'no'} orphan{'s' * (orphans != 1)} adopted"
+        yield "processes", counted
+        yield "muinit", plain(f"{header['muinit']}, pid {header['pid']}")
+        if not self._lives.certain:
+            yield "colours", "by exit code alone: lines are missing, or this muinit would have decided otherwise"
+
+    def _row(self, taken: Taken) -> Row:
+        states = f"{taken.before} -> {taken.after}"
+        line = trace.taken(self._lives.run, taken, self._lives.signame)
+        effects = "; ".join(trace.words(effect, self._lives.signame) for effect in taken.effects)
+        time, _, text = line.partition(states)
+        event, _, detail = text.strip().removesuffix(f" / {effects}").partition(": ")
+        shown = [plain(text)[:LONGEST] for text in (time.strip(), taken.before, taken.after, event, detail, effects)]
+        return Row(nanoseconds(taken.event.at), *shown)
+
+
+def exact(at: int) -> str:
+    """A time, and the same for who wants to know it exactly."""
+    return f"{lasting(at)} ({at:,} ns)"
+
+
+def lasting(time: int) -> str:
+    """So many nanoseconds, as people say it."""
+    return seconds(time / 1e9) if time >= MILLISECONDS or not time else f"{time / 1e6:.3g} ms"
+
+
+def _pid(life: Life) -> str:
+    return orphan(life.pid) if life.pid else ""
+
+
+def _fate(life: Life) -> str:
+    return life.text + (DECIDES if life.decides else "")
+
+
+def _parts(stage: Stage) -> tuple[str, str]:
+    state, _, step = stage.name.partition(" [")
+    return (stage.name, "") if stage.lost else (state, step.removesuffix("]"))
+
+
+def _narrowest(stage: Stage) -> float:
+    """The least width of a stage that nothing happens in: room for a short name, or for "1/2"."""
+    state, _ = _parts(stage)
+    return (len(state) + 1.5) * LETTER if state in SHORT else NARROWEST
+
+
+def _date(time: float) -> str:
+    try:
+        return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OSError, OverflowError, ValueError):  # a year that has more than four digits
+        return "unknown"
