@@ -72,3 +72,16 @@ def test_every_option_is_in_the_readme() -> None:
     from muinit.cli import OPTIONS
 
     assert all(long in TEXT for _, long, _, _ in OPTIONS)
+
+
+def test_every_file_that_the_readme_shows_or_links_to_exists() -> None:
+    links = re.findall(r'\]\(([^)#]+)|src(?:set)?="([^"]+)"', TEXT)
+    paths = {path for pair in links for path in pair if path and not path.startswith("https:")}
+    assert {"tests/pictures/run-light.png", "statechart/trace.schema.json"} <= paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_module_is_in_the_map_of_the_readme() -> None:
+    for package in ("statechart", "muinit"):
+        names = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py", "__main__.py"}
+        assert [name for name in names if f"  {name} " not in TEXT] == []
