@@ -57,7 +57,7 @@ class Loop:
         self._watch = watch
         self._started_at = started_at
         self._commands = {command.pid: index for index, command in enumerate(life.commands) if command.pid}
-        self._known = set(self._commands.keys())  # children that were seen, or that the step in force has reached
+        self._known = set(self._commands)  # children that were seen, or that the step in force has reached
         self._refused: set[int] = set()  # children that we may not signal
         self._deadline: float | None = None  # on the kernel's clock
         self._exit: Exit | None = None
@@ -67,10 +67,13 @@ class Loop:
 
         `failure` is the command that could not be started, `before` what reap() gave just before it failed.
         """
+        self._look_at_the_dead()
         endings = self._endings(before)
         self._reap([*endings, failure] if failure else endings)
         while self._exit is None:
-            for signum in self._kernel.wait(self._time_left()):
+            arrived = self._kernel.wait(self._time_left())
+            self._look_at_the_dead()
+            for signum in arrived:
                 self._arrived(signum)
             self._reap()
             self._look_for_adopted()
@@ -115,18 +118,20 @@ class Loop:
         return endings
 
     def _reap(self, before: Iterable[tuple[int, Ending]] = ()) -> None:
-        if self._watch:
-            self._look_for_adopted()  # a zombie still has its name
         statuses, drained = self._kernel.reap()
-        if self._watch and self._life.state is RUNNING:
-            self._look_for_adopted()  # whom the dead have left to us, before a step reaches them
         endings = [*before, *self._endings(statuses)]
         if endings:
+            if self._watch and self._life.state is RUNNING:
+                self._look_for_adopted()  # whom the dead have left to us, before a step reaches them
             self._handle(CommandEnded(*endings, at=self._now()))
         if self._kernel.typed_stop():
             self._handle(Suspend(at=self._now()))
         if drained:
             self._handle(Drained(at=self._now()))
+
+    def _look_at_the_dead(self) -> None:
+        if self._watch:
+            self._look_for_adopted()  # a zombie still has its name
 
     def _look_for_adopted(self) -> None:
         if self._exit is None and (self._watch or self._life.state is not RUNNING):

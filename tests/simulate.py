@@ -455,7 +455,7 @@ def every_line_is_a_row(it: History) -> None:
 def the_trace_can_be_replayed(it: History) -> None:
     """Written as --trace-file does, and fed to the machine again, the events lead to the same states and effects."""
     entries = [
-        record.header(it.life, it.world.forward, NUMBERS),
+        record.header(it.life, it.world.forward, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0),
         *(record.taken(one, signals.name) for one in it.taken),
     ]
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 from statechart.chart import State
 from statechart.effects import Exit, Relay, SetClock, Step
 from statechart.events import CommandEnded, Drained, Ending, Event, Forward, OrphansAdopted, Terminate, Timeout
@@ -78,6 +80,7 @@ def runs(word: list[Event]) -> Iterator[Lifecycle]:
     yield run
 
 
+@pytest.mark.proof
 def test_every_word() -> None:
     """Each word of up to six events keeps the invariants, and from wherever it led, the run ends with its children."""
     played = 0

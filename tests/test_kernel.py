@@ -132,10 +132,10 @@ def test_a_process_is_described_whatever_its_name() -> None:
         "import shutil\n"
         "shutil.copy('/bin/sleep', '/tmp/a) (b'); a = k.spawn(['/tmp/a) (b', '60']); os.unlink('/tmp/a) (b')\n"
         "while 'python' in k.describe(a): pass\n"
-        "print(k.describe(a).replace(str(a), 'PID').replace('state R', 'state S'), k.describe(2**22 + 1))\n"
+        "print(k.describe(a).replace(str(a), 'PID'), k.describe(2**22 + 1))\n"
         "k.kill_everything()"
     )
-    assert kernel_says(script) == "pid PID (a) (b, state S) pid 4194305 (gone)"
+    assert re.fullmatch(r"pid PID \(a\) \(b, state [RDS]\) pid 4194305 \(gone\)", kernel_says(script))
 
 
 def test_signalling_nobody_is_no_error() -> None:

@@ -189,6 +189,7 @@ def can_happen(run: Lifecycle, clock: float | None) -> Iterator[Event]:
         yield Drained()
 
 
+@pytest.mark.proof
 @settings(deadline=None)
 @given(data=st.data(), steps=STEPS, timeout=TIMEOUTS, commands=st.integers(1, 4))
 def test_no_run_leaves_the_picture(data: st.DataObject, steps: list[int], timeout: float, commands: int) -> None:
@@ -342,7 +343,7 @@ def test_mermaid_of_the_defaults() -> None:
     ]
 
 
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(steps=STEPS, timeout=TIMEOUTS)
 def test_mermaid_can_read_each_line(steps: list[int], timeout: float) -> None:
     """As the lexer of Mermaid 11 has it: no colon and no semicolon in a description, one arrow between two states."""
