@@ -30,15 +30,12 @@ def main() -> int:
     try:
         options = cli.parse(sys.argv[1:])
     except cli.UsageError as error:
-        return _complain(str(error))
+        return _complain(str(error), _log(error.termination_log))
     if options.show:
         return _show(options)
     log = kernel = None
     try:
-        if options.termination_log:
-            from muinit.termination import TerminationLog
-
-            log = TerminationLog(options.termination_log)
+        log = _log(options.termination_log)
         trace = _open_trace(options.trace_file)
         kernel = Kernel(CALLERS_MASK)
         return _supervise(kernel, options, trace, log)
@@ -58,6 +55,14 @@ def _traceback(error: BaseException) -> str:
         return "".join(format_exception(error)).strip().replace("\n", " | ")
     except Exception:  # what we have run out of may be what an import needs
         return repr(error)
+
+
+def _log(path: str) -> "TerminationLog | None":
+    if not path:
+        return None
+    from muinit.termination import TerminationLog
+
+    return TerminationLog(path)
 
 
 def _open_trace(path: str) -> int | None:

@@ -32,6 +32,8 @@ _WITHOUT_VALUE = {"--termination-log": TERMINATION_LOG, "--diagram": FORMATS[0]}
 class UsageError(Exception):
     """What is wrong with the command line, in one line: the option, the value, what is accepted."""
 
+    termination_log = ""  # where to write it as well, if that was said before
+
 
 class Options:
     """What was asked for."""
@@ -59,18 +61,25 @@ def parse(argv: list[str]) -> Options:
     """Read the arguments after the program's name. Raises UsageError."""
     first = argv.index(SEPARATOR) if SEPARATOR in argv else len(argv)
     options = Options()
-    words = argv[:first]
+    try:
+        _read(options, argv[:first], argv[first:])
+    except UsageError as error:
+        error.termination_log = options.termination_log
+        raise
+    return options
+
+
+def _read(options: Options, words: list[str], rest: list[str]) -> None:
     while words:
         typed, option, value = _next_option(words)
         if option in ("--help", "--version"):
             options.show = option
-            return options
+            return
         _SETTERS[option](options, typed, value)
-    options.commands = _commands(argv[first:])
+    options.commands = _commands(rest)
     if not options.commands and not options.show:
         raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]'")
     options.steps = options.steps or [signals.SIGTERM, signals.SIGKILL]
-    return options
 
 
 def _next_option(words: list[str]) -> tuple[str, str, str]:

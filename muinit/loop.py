@@ -121,7 +121,7 @@ class Loop:
         statuses, drained = self._kernel.reap()
         endings = [*before, *self._endings(statuses)]
         if endings:
-            if self._watch and self._life.state is RUNNING:
+            if self._watch:
                 self._look_for_adopted()  # whom the dead have left to us, before a step reaches them
             self._handle(CommandEnded(*endings, at=self._now()))
         if self._kernel.typed_stop():

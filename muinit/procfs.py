@@ -46,12 +46,12 @@ class Procfs:
     def name(self, pid: int) -> str:
         """The name of a process, also of a zombie: "sshd"; "" where it is gone."""
         fields = self._stat(pid)
-        return fields[0] if fields else ""
+        return _printable(fields[0]) if fields else ""
 
     def describe(self, pid: int) -> str:
         """The name and state of a process: "sshd, state D"."""
         fields = self._stat(pid)
-        return f"{fields[0]}, state {fields[1]}" if fields else "gone"
+        return f"{_printable(fields[0])}, state {fields[1]}" if fields else "gone"
 
     @staticmethod
     def _stat(pid: int) -> list[str]:
@@ -63,3 +63,8 @@ class Procfs:
         # The name stands in parentheses, and can have blanks and parentheses of its own.
         head, _, tail = stat.rpartition(")")
         return [head.partition("(")[2], *tail.split()]
+
+
+def _printable(name: str) -> str:
+    """A name with nothing in it that moves a cursor or ends a line: a process can call itself anything, prctl(2)."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()

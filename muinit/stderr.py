@@ -10,6 +10,7 @@ from select import POLLOUT, poll
 from muinit import signals
 
 _STDERR = 2
+_STANDARD = {"/dev/stdin": "0", "/dev/stdout": "1", "/dev/stderr": "2"}
 LONGEST = 4096  # PIPE_BUF: up to here a pipe takes a line whole or not at all (pipe(7))
 
 
@@ -42,6 +43,13 @@ class Stderr:
             forget_signal()
         else:
             self._dropped = 0
+
+
+def descriptor(path: str) -> str:
+    """The number of the descriptor that a path stands for, or the path: opened as a file, it would be emptied."""
+    path = _STANDARD.get(path, path)
+    number = path.removeprefix("/proc/self/fd/").removeprefix("/dev/fd/")
+    return number if number.isascii() and number.isdecimal() else path
 
 
 def nonblocking(fd: int) -> int:

@@ -2,21 +2,23 @@
 
 What cannot be written now (a pipe is full, nobody has opened the FIFO yet, the disk is full) is kept, and written
 when it can be. When 256 KiB are kept, lines are dropped, and the trace says so. What can never be written any more,
-because nobody reads the pipe, ends the trace.
+because the last reader of a pipe that we were given has gone, ends the trace. A FIFO can have one reader after another.
 """
 
 from __future__ import annotations
 
 import os
-from errno import EAGAIN, EBADF, EDQUOT, EFBIG, ENOSPC, ENXIO
+import stat
+from errno import EAGAIN, EBADF, EDQUOT, EFBIG, ENOSPC
+
+from muinit.stderr import LONGEST, descriptor, forget_signal, nonblocking, ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MOST = 262144
-_DESCRIPTORS = {"/dev/stdout": "1", "/dev/stderr": "2"}  # opened as files they would be emptied
-_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FLAGS = os.O_TRUNC | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PASSING = (EAGAIN, ENOSPC, EDQUOT, EFBIG)  # EFBIG: others can raise our limit of a file's size, prlimit(2)
 
 
@@ -28,7 +30,7 @@ def open_file(path: str) -> int:
     """
     import fcntl
 
-    path = _DESCRIPTORS.get(path, path.removeprefix("/dev/fd/"))
+    path = descriptor(path)
     if path.isascii() and path.isdecimal():
         given = int(path[:9])
         if fcntl.fcntl(given, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
@@ -45,11 +47,12 @@ def open_file(path: str) -> int:
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, os.O_WRONLY | _FLAGS, 0o666)
-    except OSError as error:
-        if error.errno != ENXIO:
-            raise
-    # A FIFO that nobody reads yet. To be its reader as well is the way not to wait for one (fifo(7)).
+        fifo = stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        fifo = False
+    if not fifo:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | _FLAGS, 0o666)
+    # To be its reader as well is the way neither to wait for one nor to end with one (fifo(7)).
     return os.open(path, os.O_RDWR | _FLAGS)
 
 
@@ -59,12 +62,11 @@ class TraceFile:
     def __init__(self, fd: int, say: Callable[[str], None]) -> None:
         from json import JSONEncoder
 
-        from muinit.stderr import LONGEST, forget_signal, nonblocking, ready
-
         self._encode = JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-        self._longest, self._forget_signal, self._ready = LONGEST, forget_signal, ready
-        self._fd = nonblocking(fd)
-        self._blocks = self._fd == fd
+        self._fd = fd if not os.get_blocking(fd) else nonblocking(fd)
+        self._blocks = os.get_blocking(self._fd)
+        if self._fd != fd:
+            os.close(fd)
         self._say = say
         self._kept = b""
         self._dropped = 0
@@ -84,15 +86,22 @@ class TraceFile:
             self._dropped = 0
             self._flush()
 
+    def end(self) -> None:
+        """Say it if something is still kept, which is lost now."""
+        self._flush()
+        if self._kept and not self._warned:
+            self._say("warning: cannot write the end of the trace: its reader is too slow")
+
     def _flush(self) -> None:
+        waiting, written = memoryview(self._kept), 0
         try:
-            while self._kept and (not self._blocks or self._ready(self._fd)):
-                written = os.write(self._fd, self._kept[: self._longest])
-                self._kept = self._kept[written:]
+            while written < len(waiting) and (not self._blocks or ready(self._fd)):
+                written += os.write(self._fd, waiting[written : written + LONGEST])
         except OSError as error:
-            self._forget_signal()
+            forget_signal()
             if error.errno not in _PASSING:
-                self._kept, self._over = b"", True
+                written, self._over = len(waiting), True
             if error.errno != EAGAIN and not self._warned:
                 self._warned = True
                 self._say(f"warning: cannot write the trace: {error.strerror}")
+        self._kept = self._kept[written:]

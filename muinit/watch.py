@@ -55,6 +55,7 @@ class Watch:
         """Tell the file of the end, which stderr is told by others, `at` in seconds since the start."""
         if self._file:
             self._file.line({"t": record.nanoseconds(at), "exit": code, "why": why, "survivors": [*survivors]})
+            self._file.end()
 
 
 def _has_colours() -> bool:

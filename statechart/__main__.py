@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import NoReturn
 
@@ -44,7 +45,18 @@ def main() -> None:
     elif options.command == "timeline":
         _timeline(options.trace, options.output)
     else:
-        print((options.output or diagram.mermaid)())
+        _print((options.output or diagram.mermaid)())
+
+
+def _print(text: str) -> None:
+    """Print on stdout, or exit with what is wrong with it."""
+    try:
+        sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
+        sys.stdout.flush()
+    except (OSError, UnicodeEncodeError) as error:
+        # What is left in its buffer Python would try to write when it exits, and then the status is 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(f"python -m statechart: cannot write to stdout: {error}")
 
 
 def _replay(path: str) -> None:
@@ -55,8 +67,8 @@ def _replay(path: str) -> None:
         run = replay(found)
     except TraceError as error:
         sys.exit(f"{path}:{error.line}: {error.what}")
-    end = f"exit {run.code}" if found.end else f"still {run.stage}"
-    print(f"{path}: {len(found.taken)} events replayed, all states and effects as recorded; {end}")
+    end = f"exit {run.code}" if found.end else f"{run.stage}, and no last line"
+    _print(f"{path}: {len(found.taken)} events replayed, all states and effects as recorded; {end}")
 
 
 def _timeline(path: str, output: str) -> None:
@@ -84,7 +96,7 @@ def _read(path: str) -> Trace:
     from statechart.replay import TraceError, read
 
     try:
-        with open(sys.stdin.fileno() if path == "-" else path, encoding="utf-8", errors="replace") as file:
+        with open(0 if path == "-" else path, encoding="utf-8", errors="replace") as file:
             return read(file)
     except OSError as error:
         sys.exit(f"python -m statechart: {path}: {error.strerror}")

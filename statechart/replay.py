@@ -65,6 +65,8 @@ def read(lines: Iterable[str]) -> Trace:
                 _add(found, number, entry)
         except json.JSONDecodeError:
             raise TraceError(number, "no JSON") from None
+        except RecursionError:
+            raise TraceError(number, "JSON that is too deep") from None
         except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise TraceError(number, f"not as schema {record.SCHEMA} has it: {error!r}") from None
     if found is None:
@@ -73,7 +75,7 @@ def read(lines: Iterable[str]) -> Trace:
 
 
 def _header(entry: Any) -> Trace:
-    if entry["schema"] != record.SCHEMA:
+    if type(entry["schema"]) is not int or entry["schema"] != record.SCHEMA:
         theirs = f"schema {entry['schema']}, of muinit {entry.get('muinit')}"
         raise TraceError(1, f"{theirs}; this one reads schema {record.SCHEMA}")
     found = Trace(entry)
@@ -89,6 +91,8 @@ def _add(found: Trace, number: int, entry: Any) -> None:
             if any(index not in commands for index, _ in taken.event.endings):
                 raise IndexError("no such command")
         found.taken.append((number, taken))
+    elif "schema" in entry:
+        raise ValueError("a second header: is this the trace of two runs?")
     elif "dropped" in entry:
         found.dropped.append((number, int(entry["dropped"])))
     else:

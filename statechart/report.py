@@ -38,6 +38,8 @@ def verdict(run: Lifecycle, survivors: Sequence[str], at: float, signame: Signam
         what += f"; {fate(run, first, signame)}{stopped}"
     else:
         what += stopped
+    if first is not None and run.told:
+        what += f"; then {signame(run.told)} told muinit to stop, after {seconds(run.told_at)}"
     rest = "; ".join(_fates(run, others, signame))
     return f"exit {run.code}: {what}" + (f": {rest}" if rest else "")
 
@@ -46,7 +48,7 @@ def fate(run: Lifecycle, command: Command, signame: Signame, *, total: bool = Fa
     """What became of a command, and when; with `total` also its whole time where a step ended it."""
     if command.ending is None:
         return f"{who(command)} {'is still alive' if command.alive else 'was not started'}"
-    text = f"{who(command)} {end(command, signame)}"
+    text = f"{who(command)} {end(run, command, signame)}"
     if command.pid and (total or not command.step):
         text += f" after {seconds(command.ended_at)}"
     if command.step:
@@ -54,16 +56,17 @@ def fate(run: Lifecycle, command: Command, signame: Signame, *, total: bool = Fa
     return text
 
 
-def end(command: Command, signame: Signame) -> str:
+def end(run: Lifecycle, command: Command, signame: Signame) -> str:
     """How it ended, with the code, and on whose signal: "died of muinit's SIGTERM (143)"."""
     ending = command.ending
     assert ending is not None
     if ending.failure:
         return f"{ending.failure} ({ending.code})"
-    own = command.own_signals.get(ending.death)  # None where we did not send it
+    whose = ""
+    if ending.death in command.own_signals:  # we sent it
+        whose = "muinit's " if command.step and ending.death in run.steps else "a forwarded "
     if not ending.signum:
-        return f"exited {ending.code}" + (f" on muinit's {signame(ending.death)}" if own else "")
-    whose = "muinit's " if own else "a forwarded " if own is False and not command.told else ""
+        return f"exited {ending.code}" + (f" on {whose}{signame(ending.death)}" if whose else "")
     core = " with a core dump" if ending.core else ""
     return f"died of {whose}{signame(ending.signum)}{core} ({ending.code})"
 
@@ -91,7 +94,9 @@ def _fates(run: Lifecycle, others: Sequence[Command], signame: Signame) -> list[
     told = [fate(run, command, signame) for command in others[:MOST]]
     alike: dict[tuple[str, int], list[Command]] = {}
     for command in others[MOST:]:
-        what = end(command, signame) if command.ending else "are still alive" if command.alive else "were not started"
+        what = (
+            end(run, command, signame) if command.ending else "are still alive" if command.alive else "were not started"
+        )
         alike.setdefault((what, command.step), []).append(command)
     for (what, step), commands in alike.items():
         if len(commands) == 1:

@@ -76,9 +76,9 @@ def _line(run: Lifecycle, at: float, states: tuple[str, str], text: str, *, colo
     last = len(run.steps)
     room = len(f"TERMINATING [step {last} of {last}]") * 2 - sum(map(len, states))
     if not colour:
-        return f"{at:8.3f} s  {' -> '.join(states)}{' ' * room}  {text}"
+        return f"{at:11.3f} s  {' -> '.join(states)}{' ' * room}  {text}"
     painted = " -> ".join(f"{COLOURS[state.partition(' ')[0]]}{state}{PLAIN}" for state in states)
-    return f"{DIM}{at:8.3f} s{PLAIN}  {painted}{' ' * room}  {text}"
+    return f"{DIM}{at:11.3f} s{PLAIN}  {painted}{' ' * room}  {text}"
 
 
 def orphan(pid: int, name: str = "") -> str:

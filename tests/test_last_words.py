@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from muinit.termination import TerminationLog
 from tests.conftest import need, why_no_namespace
-from tests.harness import MUINIT, Run, kid, wait_for
+from tests.harness import MUINIT, Run, kid, kill_all, wait_for
 
 TIME = r"[\d.]+ s"
 
@@ -97,7 +100,7 @@ def on_a_terminal(environment: dict[str, str], *commands: str) -> str:
 
 def test_colours_on_a_terminal_alone_and_where_nobody_objects() -> None:
     coloured = on_a_terminal({})
-    assert re.search(r"\x1b\[2m   0\.\d{3} s\x1b\[0m  \x1b\[2m\[\*\]\x1b\[0m -> \x1b\[32mRUNNING\x1b\[0m  ", coloured)
+    assert re.search(r"\x1b\[2m +0\.\d{3} s\x1b\[0m  \x1b\[2m\[\*\]\x1b\[0m -> \x1b\[32mRUNNING\x1b\[0m  ", coloured)
     assert coloured.splitlines()[-1].startswith("muinit: exit 3: ")
     assert "\x1b" in on_a_terminal({"NO_COLOR": ""}), "only a NO_COLOR that is not empty counts (no-color.org)"
     plain = on_a_terminal({"NO_COLOR": "1"})
@@ -170,7 +173,8 @@ def test_a_termination_log_in_a_directory_that_is_gone(tmp_path: Path) -> None:
     argv = ["sh", "-c", script, "sh", *MUINIT, "--termination-log=log", "---", "sh", "-c", "exit 3"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr.count("\n") == 2 or "cannot write the termination log log: " in done.stderr
+    assert "\nmuinit: exit 3: " in done.stderr
+    assert done.stderr.endswith("cannot write the termination log log: No such file or directory\n")
 
 
 def test_the_termination_log_has_4096_bytes_at_most_and_no_half_letters(tmp_path: Path) -> None:
@@ -181,6 +185,45 @@ def test_the_termination_log_has_4096_bytes_at_most_and_no_half_letters(tmp_path
     assert text == "x" + "\u20ac" * 1365
     log.write("a\udcffb")
     assert (tmp_path / "log").read_text() == "a?b"
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_a_termination_log_that_is_stdout_is_not_emptied(path: str, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("before\n")
+    with (tmp_path / "out").open("a") as out:
+        argv = [*MUINIT, f"--termination-log={path}", "---", "sh", "-c", "echo hello; exit 3"]
+        assert subprocess.run(argv, stdout=out, stderr=subprocess.DEVNULL, check=False).returncode == 3
+    before, hello, why = (tmp_path / "out").read_text().splitlines()
+    assert (before, hello) == ("before", "hello")
+    assert why.startswith("exit 3: ")
+
+
+def test_a_termination_log_that_takes_a_part_is_a_warning(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+
+    argv = [*MUINIT, f"--termination-log={tmp_path}/log", "---", "sh", "-c", "exit 3"]
+    done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, preexec_fn=limit, check=False)
+    assert (done.returncode, (tmp_path / "log").read_text()) == (3, "exit 3: pi")
+    assert done.stderr.endswith(f"muinit: warning: cannot write the termination log {tmp_path}/log: File too large\n")
+
+
+def test_wrong_usage_is_in_the_termination_log(tmp_path: Path) -> None:
+    argv = [*MUINIT, f"--termination-log={tmp_path}/log", "-t", "soon", "---", "true"]
+    done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"muinit: {(tmp_path / 'log').read_text()}\n")
+    assert done.stderr.startswith("muinit: -t 'soon': expected seconds")
+
+
+def test_what_a_process_calls_itself_stays_in_its_line(tmp_path: Path) -> None:
+    script = "printf 'a\nb' > /proc/self/comm; trap '' TERM; echo A ready $$; while :; do sleep 60; done"
+    with Run(["sh", "-c", script], options=f"-k TERM -t 0.1 --termination-log={tmp_path}/log") as it:
+        it.ready("A")
+        it.signal(signal.SIGTERM)
+        assert it.process.wait(20) == 1
+        assert f"pid {it.pids['A']} (a\\nb, state S)" in (tmp_path / "log").read_text()
+        kill_all(it.survivors())
+        wait_for(lambda: not it.survivors())
 
 
 def test_an_internal_error_is_in_the_termination_log(tmp_path: Path) -> None:

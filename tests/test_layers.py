@@ -16,7 +16,7 @@ INIT = sorted((ROOT / "muinit").glob("*.py"))
 PURE = {"__future__", "collections", "enum", "statechart", "transitions"}
 # Of `python -m statechart` and what it loads, which no running init does.
 TOOLS = {
-    "__main__.py": {"argparse", "sys", "typing"},
+    "__main__.py": {"argparse", "os", "sys", "typing"},
     "replay.py": {"dataclasses", "importlib", "json", "typing"},
     "scale.py": {"dataclasses", "itertools"},
     "lives.py": {"dataclasses", "itertools"},

@@ -141,8 +141,8 @@ BUGS = [
     ),
     Bug(
         "a signal counts once",
-        "for signum in self._kernel.wait(self._time_left()):",
-        "for signum in set(self._kernel.wait(self._time_left())):",
+        "for signum in arrived:",
+        "for signum in set(arrived):",
     ),
     Bug(
         "SIGTERM is forwarded where it is in the list",

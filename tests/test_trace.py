@@ -81,7 +81,7 @@ def test_a_whole_transcript() -> None:
 def test_the_columns_are_aligned() -> None:
     run = life()
     lines = [trace.started(run)] + [trace.taken(run, run.handle(event), name) for event in (Terminate(15), Timeout())]
-    assert {line.index(word) for line, word in zip(lines, ("start", "terminate", "timeout"), strict=True)} == {68}
+    assert {line.index(word) for line, word in zip(lines, ("start", "terminate", "timeout"), strict=True)} == {71}
 
 
 def test_giving_up() -> None:
@@ -159,7 +159,7 @@ def test_the_last_line_when_who_failed_was_being_stopped() -> None:
 def test_the_last_line_when_we_were_told_to_stop() -> None:
     events = Terminate(15, at=1.5), CommandEnded((0, Ending(0)), (1, Ending(143, 15)), at=2), Drained()
     assert verdict(life(), *events) == (
-        "exit 143: pid 101 (c1 -x) died of SIGTERM (143) after 2 s, 0.5 s into step 1 of 2 (SIGTERM); "
+        "exit 143: pid 101 (c1 -x) died of muinit's SIGTERM (143) after 2 s, 0.5 s into step 1 of 2 (SIGTERM); "
         "SIGTERM had told muinit to stop after 1.5 s: pid 100 (c0 -x) exited 0, 0.5 s into step 1 of 2 (SIGTERM)"
     )
 
@@ -170,16 +170,37 @@ def test_the_last_line_tells_of_the_first_order_to_stop() -> None:
 
 
 def test_the_last_line_does_not_blame_a_stop_that_came_later() -> None:
-    events = CommandEnded((0, Ending(3)), at=1), Terminate(15), CommandEnded((1, Ending(143, 15)), at=2), Drained()
-    assert verdict(life(), *events).startswith(
-        "exit 3: pid 100 (c0 -x) exited 3 after 1 s, so muinit stopped the rest: "
+    ended = CommandEnded((0, Ending(3)), at=1), Terminate(15, at=1.5), CommandEnded((1, Ending(143, 15)), at=2)
+    assert verdict(life(), *ended, Drained()) == (
+        "exit 3: pid 100 (c0 -x) exited 3 after 1 s, so muinit stopped the rest; then SIGTERM told muinit to stop, "
+        "after 1.5 s: pid 101 (c1 -x) died of muinit's SIGTERM (143), 0.5 s into step 1 of 2 (SIGTERM)"
     )
+
+
+def test_the_last_line_says_it_where_a_stop_that_came_later_made_the_code() -> None:
+    events = CommandEnded((0, Ending(0)), at=1), Terminate(15, at=1.5), CommandEnded((1, Ending(143, 15)), at=2)
+    assert verdict(life(), *events, Drained()) == (
+        "exit 143: pid 101 (c1 -x) died of muinit's SIGTERM (143) after 2 s, 0.5 s into step 1 of 2 (SIGTERM); "
+        "pid 100 (c0 -x) exited 0 after 1 s, so muinit stopped the rest; then SIGTERM told muinit to stop, after 1.5 s"
+    )
+
+
+def test_the_last_line_tells_our_kill_from_that_of_others_also_when_told() -> None:
+    """137 after `docker stop` is not the work of the kernel's OOM killer."""
+    told = Terminate(15, at=1), Timeout(at=3)
+    ours = verdict(life(1), *told, CommandEnded((0, Ending(137, 9)), at=3.5))
+    assert "died of muinit's SIGKILL (137) after 3.5 s, 0.5 s into step 2 of 2 (SIGKILL); " in ours
+    theirs = verdict(life(1), told[0], CommandEnded((0, Ending(137, 9)), at=1.5))
+    assert "died of SIGKILL (137) after 1.5 s, 0.5 s into step 1 of 2 (SIGTERM); " in theirs
+    passed_on = verdict(life(1), told[0], Forward(2, at=1.25), CommandEnded((0, Ending(130, 2)), at=1.5))
+    assert "died of a forwarded SIGINT (130) after 1.5 s, " in passed_on
 
 
 def test_the_last_line_knows_a_signal_that_was_forwarded() -> None:
     events = Forward(2), CommandEnded((0, Ending(130, 2)), (1, Ending(130)), at=1), Drained()
     assert verdict(life(), *events) == (
-        "exit 130: pid 100 (c0 -x) died of a forwarded SIGINT (130) after 1 s: pid 101 (c1 -x) exited 130 after 1 s"
+        "exit 130: pid 100 (c0 -x) died of a forwarded SIGINT (130) after 1 s: "
+        "pid 101 (c1 -x) exited 130 on a forwarded SIGINT after 1 s"
     )
 
 
@@ -295,7 +316,7 @@ reaped pid 300, which exited 0
 pid 100 (c0 -x) exited 3 after 2 s, 0.5 s into step 1 of 2 (SIGTERM)
 step 2 of 2: SIGKILL to every descendant; waiting up to 2 s
 adopted pid 200, and sent it SIGKILL
-pid 101 (c1 -x) died of SIGKILL (137) after 3.75 s, 0.25 s into step 2 of 2 (SIGKILL)
+pid 101 (c1 -x) died of muinit's SIGKILL (137) after 3.75 s, 0.25 s into step 2 of 2 (SIGKILL)
 """
 
 

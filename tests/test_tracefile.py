@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_a_descriptor_that_was_given_is_not_passed_on() -> None:
     assert entries[0]["commands"][0]["argv"] == look
 
 
-@pytest.mark.parametrize("name", ["1", "/dev/stdout", "/dev/fd/1"])
+@pytest.mark.parametrize("name", ["1", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_stdout_stays_what_it_was_for_the_commands(name: str, tmp_path: Path) -> None:
     """A file that stdout is appended to is not emptied, and nobody writes over the other."""
     path = tmp_path / "log"
@@ -140,6 +141,19 @@ def test_a_closed_standard_descriptor_is_not_the_trace(fd: int, tmp_path: Path) 
     script = f"exec {fd}>&-; exec {MUINIT[0]} --trace-file {path} --- sh -c 'test ! -e /proc/self/fd/{fd}'"
     subprocess.run(["sh", "-c", script], check=True, stdin=subprocess.DEVNULL)
     traces.of(path)
+
+
+def test_a_header_of_millions_of_bytes_does_not_make_muinit_deaf(tmp_path: Path) -> None:
+    """It is written in no time that grows faster than it does: 20 MB would take 5 s, now less than the JSON itself."""
+    path = tmp_path / "run.jsonl"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
+    file = TraceFile(fd, print)
+    entry = {"argv": ["x" * 20_000_000]}
+    before = time.process_time()
+    file.line(entry)
+    assert time.process_time() - before < 2
+    assert path.stat().st_size == 20_000_014
+    os.close(fd)
 
 
 # Nobody reads, or nothing can be written
@@ -165,6 +179,24 @@ def test_a_fifo_whose_reader_comes_later_gives_the_whole_trace(tmp_path: Path) -
         with open(reader) as file:
             assert traces.checked(file)[-1]["exit"] == 5
         assert it.end() == 5
+
+
+def test_a_fifo_can_have_one_reader_after_another(tmp_path: Path) -> None:
+    path = fifo(tmp_path)
+    first = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with Run(kid("A", "USR1=say", "TERM=exit 5"), options=f"-q -s USR1 --trace-file {path}") as it:
+        it.ready("A")
+        wait_for(lambda: os.read(first, 65536))
+        os.close(first)
+        it.signal(signal.SIGUSR1)
+        it.hear("A USR1")
+        with open(path) as second:
+            it.signal(signal.SIGTERM)
+            lines = second.read().splitlines()
+        assert it.end() == 5
+    assert [json.loads(line).get("event", "end") for line in lines] == [
+        *("forward", "terminate", "command_ended", "drained", "end")
+    ]
 
 
 def full_pipe() -> tuple[int, int]:
@@ -244,7 +276,7 @@ def test_the_file_is_too_long_for_a_while(tmp_path: Path) -> None:
 def test_what_cannot_be_kept_is_counted() -> None:
     reader, writer = full_pipe()
     said: list[str] = []
-    file = TraceFile(writer, said.append)
+    file = TraceFile(os.dup(writer), said.append)
     for number in range(3000):
         file.line({"number": number, "padding": "x" * 100})
     os.set_blocking(reader, False)
@@ -268,7 +300,7 @@ def test_what_cannot_be_kept_is_counted() -> None:
 def test_a_line_may_be_longer_than_what_is_kept() -> None:
     """A command line can be: without the header a trace would be worth nothing."""
     reader, writer = full_pipe()
-    file = TraceFile(writer, print)
+    file = TraceFile(os.dup(writer), print)
     file.line({"header": "x" * 1_000_000})
     os.set_blocking(reader, False)
     got = b""
@@ -276,6 +308,15 @@ def test_a_line_may_be_longer_than_what_is_kept() -> None:
         got += os.read(reader, 1 << 20)
         file.line({"end": True})
     assert len(got.strip().splitlines()[0]) == 1_000_013
+    os.close(reader)
+    os.close(writer)
+
+
+def test_an_end_that_is_not_written_is_said() -> None:
+    reader, writer = full_pipe()
+    with Run(kid("A", "exit 3"), options=f"-q --trace-file {writer}", pass_fds=[writer]) as it:
+        assert it.end() == 3
+        assert it.err == "muinit: warning: cannot write the end of the trace: its reader is too slow\n"
     os.close(reader)
     os.close(writer)
 
@@ -300,6 +341,7 @@ def test_a_trace_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
         ("9", "Bad file descriptor"),
         ("123456789012", "Bad file descriptor"),
         ("0", "not open for writing"),
+        ("/dev/stdin", "not open for writing"),
         ("/proc/self/status/x", "Not a directory"),
     ],
 )
