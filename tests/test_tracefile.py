@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -143,16 +142,11 @@ def test_a_closed_standard_descriptor_is_not_the_trace(fd: int, tmp_path: Path) 
     traces.of(path)
 
 
-def test_a_header_of_millions_of_bytes_does_not_make_muinit_deaf(tmp_path: Path) -> None:
-    """It is written in no time that grows faster than it does: 20 MB would take 5 s, now less than the JSON itself."""
+def test_a_header_of_millions_of_bytes_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
-    file = TraceFile(fd, print)
-    entry = {"argv": ["x" * 20_000_000]}
-    before = time.process_time()
-    file.line(entry)
-    assert time.process_time() - before < 2
-    assert path.stat().st_size == 20_000_014
+    TraceFile(fd, print).line({"argv": ["x" * 20_000_000]})
+    assert path.read_text() == '{"argv":["' + "x" * 20_000_000 + '"]}\n'
     os.close(fd)
 
 
