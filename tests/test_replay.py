@@ -293,3 +293,19 @@ def test_a_path_that_is_no_text_is_printed(tmp_path: Path) -> None:
     argv = [os.fsencode(sys.executable), b"-m", b"statechart", b"replay", path]
     done = subprocess.run(argv, capture_output=True, check=True, env=environment)
     assert b"11 events replayed" in done.stdout
+
+
+def test_a_full_stdout_is_left_alone_at_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would else try again, and exit with 120."""
+
+    class Full:
+        def write(self, _: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    replaced: list[int] = []
+    monkeypatch.setattr(sys, "argv", ["statechart"])
+    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(os, "dup2", lambda fd, to: (os.close(fd), replaced.append(to)))
+    with pytest.raises(SystemExit, match="cannot write to stdout"):
+        statechart.main()
+    assert replaced == [1]
