@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -302,10 +302,24 @@ def test_a_full_stdout_is_left_alone_at_the_exit(monkeypatch: pytest.MonkeyPatch
         def write(self, _: str) -> None:
             raise OSError(28, "No space left on device")
 
-    replaced: list[int] = []
+    class Os:
+        """Not the real one: pytest has its own use for dup2."""
+
+        devnull = os.devnull
+        O_WRONLY = os.O_WRONLY
+        replaced: ClassVar[list[tuple[str, int]]] = []
+
+        @staticmethod
+        def open(path: str, _: int) -> str:
+            return path
+
+        @classmethod
+        def dup2(cls, path: str, to: int) -> None:
+            cls.replaced.append((path, to))
+
     monkeypatch.setattr(sys, "argv", ["statechart"])
     monkeypatch.setattr(sys, "stdout", Full())
-    monkeypatch.setattr(os, "dup2", lambda fd, to: (os.close(fd), replaced.append(to)))
+    monkeypatch.setattr(statechart, "os", Os)
     with pytest.raises(SystemExit, match="cannot write to stdout"):
         statechart.main()
-    assert replaced == [1]
+    assert Os.replaced == [(os.devnull, 1)]
