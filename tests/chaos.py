@@ -295,8 +295,10 @@ def check_trace(plan: Plan, trace: list[Line]) -> None:
 def check_file(path: Path, said: list[str]) -> None:
     """The file has what was said, each line of it as the schema says, and is replayed to the same end."""
     traces.of(path)
-    told = [line.removeprefix("muinit: ") for line in said if read(line)]
-    assert told[1:] == traces.as_told(path), "other lines than on stderr"
+    told = [line.removeprefix("muinit: ") for line in said if read(line)][1:]
+    for one, two in zip(told, traces.as_told(path), strict=True):
+        # A line that is too long for a pipe to take it whole is cut on stderr.
+        assert one == two or (len(one) > 4000 and two.startswith(one.removesuffix("..."))), f"{one}, but {two}"
 
 
 class Result(NamedTuple):
