@@ -46,12 +46,12 @@ class Procfs:
     def name(self, pid: int) -> str:
         """The name of a process, also of a zombie: "sshd"; "" where it is gone."""
         fields = self._stat(pid)
-        return _printable(fields[0]) if fields else ""
+        return printable(fields[0]) if fields else ""
 
     def describe(self, pid: int) -> str:
         """The name and state of a process: "sshd, state D"."""
         fields = self._stat(pid)
-        return f"{_printable(fields[0])}, state {fields[1]}" if fields else "gone"
+        return f"{printable(fields[0])}, state {fields[1]}" if fields else "gone"
 
     @staticmethod
     def _stat(pid: int) -> list[str]:
@@ -65,6 +65,6 @@ class Procfs:
         return [head.partition("(")[2], *tail.split()]
 
 
-def _printable(name: str) -> str:
-    """A name with nothing in it that moves a cursor or ends a line: a process can call itself anything, prctl(2)."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()
+def printable(text: str) -> str:
+    """A text with nothing in it that moves a cursor or ends a line: a process can call itself anything, prctl(2)."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()

@@ -8,6 +8,7 @@ import stat
 from select import POLLOUT, poll
 
 from muinit import signals
+from muinit.procfs import printable
 
 _STDERR = 2
 _STANDARD = {"/dev/stdin": "0", "/dev/stdout": "1", "/dev/stderr": "2"}
@@ -26,8 +27,8 @@ class Stderr:
 
         What would break or move the line is escaped, unless the caller says that it is, but for colours.
         """
-        if not escaped and not text.isprintable():
-            text = text.encode("unicode_escape").decode()
+        if not escaped:
+            text = printable(text)
         dropped = f" ({self._dropped} lines dropped before this one)" if self._dropped else ""
         data = f"muinit: {text}{dropped}".encode()
         if len(data) >= LONGEST:
@@ -45,11 +46,10 @@ class Stderr:
             self._dropped = 0
 
 
-def descriptor(path: str) -> str:
-    """The number of the descriptor that a path stands for, or the path: opened as a file, it would be emptied."""
-    path = _STANDARD.get(path, path)
-    number = path.removeprefix("/proc/self/fd/").removeprefix("/dev/fd/")
-    return number if number.isascii() and number.isdecimal() else path
+def descriptor(path: str) -> int | None:
+    """The descriptor that a number, or a path like /dev/stdout, stands for: opened as a file, it would be emptied."""
+    number = _STANDARD.get(path, path).removeprefix("/proc/self/fd/").removeprefix("/dev/fd/")
+    return int(number[:9]) if number.isascii() and number.isdecimal() else None
 
 
 def nonblocking(fd: int) -> int:

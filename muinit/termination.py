@@ -18,8 +18,7 @@ class TerminationLog:
     """
 
     def __init__(self, path: str) -> None:
-        number = descriptor(path)
-        self._given = int(number[:9]) if number != path else None
+        self._given = descriptor(path) if "/" in path else None  # a mere number is a file here
         try:
             self.path = os.path.abspath(path)
         except FileNotFoundError:  # the directory was removed: then "log" is not to become "/log"

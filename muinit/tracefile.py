@@ -30,18 +30,13 @@ def open_file(path: str) -> int:
     """
     import fcntl
 
-    path = descriptor(path)
-    if path.isascii() and path.isdecimal():
-        given = int(path[:9])
-        if fcntl.fcntl(given, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-            raise OSError(EBADF, "not open for writing")
-        passed_on = given <= 2
-    else:
-        given = _open(path)
-        passed_on = False
-    fd = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, 3)
-    if not passed_on:
-        os.close(given)
+    given = descriptor(path)
+    opened = _open(path) if given is None else given
+    if fcntl.fcntl(opened, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(EBADF, "not open for writing")
+    fd = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 3)
+    if given is None or given > 2:  # the commands have our standard descriptors too
+        os.close(opened)
     return fd
 
 
@@ -75,13 +70,15 @@ class TraceFile:
 
     def line(self, entry: Mapping[str, object]) -> None:
         """Write one entry, or keep it, or count it."""
+        if self._over:
+            return
         self._flush()
         data = self._encode(entry).encode() + b"\n"
         if self._dropped:
             data = self._encode({"dropped": self._dropped}).encode() + b"\n" + data
         if self._kept and len(self._kept) + len(data) > _MOST:
             self._dropped += 1
-        elif not self._over:
+        else:
             self._kept += data
             self._dropped = 0
             self._flush()

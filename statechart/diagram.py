@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from statechart.chart import CHART, Arc, State
+from statechart.trace import guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ def edges() -> Iterator[tuple[str, str, str, list[str]]]:
     """(from, to, event with its guard, actions) for each row that does something."""
     for name, arc in rows():
         if arc.actions:
-            guard = f" [{arc.guard}]" if arc.guard else ""
-            yield arc.source, arc.dest or arc.source, name + guard, arc.actions
+            yield arc.source, arc.dest or arc.source, guarded(name, arc.guard), arc.actions
 
 
 def mermaid() -> str:

@@ -8,6 +8,7 @@ import subprocess
 from base64 import b64encode
 from collections import Counter
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from xml.etree import ElementTree as ET
 
@@ -99,6 +100,7 @@ def _render(name: str, picture: Picture, **more: object) -> str:
     return _templates().get_template(name).render(p=picture, size=size, **more)
 
 
+@cache
 def _templates() -> Environment:
     """Everything that is written is escaped, for XML and for the eye."""
     templates = Environment(

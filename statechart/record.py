@@ -123,7 +123,7 @@ def run_of(entry: Entry) -> Lifecycle:
     for each in _a(list, entry["commands"]):
         pid = each["pid"]
         commands.append(Command(_some(str, each["argv"]), None if pid is None else _a(int, pid)))
-    return Lifecycle(commands, _some(int, steps), seconds_of(entry["timeout"]))
+    return Lifecycle(commands, _some(int, steps), _seconds_of(entry["timeout"]))
 
 
 def taken_of(entry: Entry, numbers: Mapping[str, int]) -> Taken:
@@ -171,7 +171,7 @@ def _effect_of(entry: Entry, numbers: Mapping[str, int]) -> Effect:
         signums = _some(int, [numbers[name] for name in _a(list, entry["signals"])])
         effect = Step(*signums, pids=pids, tree=_a(bool, entry["tree"]))
     elif name == "clock":
-        effect = SetClock(seconds_of(entry["seconds"]))
+        effect = SetClock(_seconds_of(entry["seconds"]))
     elif name == "exit":
         effect = Exit(_a(int, entry["code"]), gave_up=_a(bool, entry["gave_up"]))
     elif name in ("suspend", "resume"):
@@ -186,7 +186,7 @@ def end_of(entry: Entry) -> tuple[float, int, str]:
     return _a(int, entry["t"]) / 1e9, _a(int, entry["exit"]), _a(str, entry["why"])
 
 
-def seconds_of(seconds: float | None) -> float:
+def _seconds_of(seconds: float | None) -> float:
     """Seconds, where null is without end."""
     return ENDLESS if seconds is None else _amount(seconds)
 

@@ -106,13 +106,13 @@ def replay(found: Trace) -> Lifecycle:
     for number, recorded in found.taken:
         if gap and number > gap:
             raise TraceError(gap, f"{missing} lines were dropped: what follows cannot be replayed")
-        line = trace.taken(run, recorded, found.signame)
         try:
             here = run.handle(recorded.event)
+            what = "" if here == recorded else trace.taken(run, here, found.signame)
         except MachineError:
-            raise TraceError(number, _other(found, line, f"nothing, after {run.stage}")) from None
-        if here != recorded:
-            raise TraceError(number, _other(found, line, trace.taken(run, here, found.signame)))
+            what = f"nothing, after {run.stage}"
+        if what:
+            raise TraceError(number, _other(found, trace.taken(run, recorded, found.signame), what))
     if found.end and found.end.code != run.code:
         raise TraceError(found.end.line, _other(found, f"exit {found.end.code}", f"exit {run.code} in {run.stage}"))
     return run

@@ -15,7 +15,7 @@ from unicodedata import combining, east_asian_width
 from statechart import trace
 from statechart.chart import State
 from statechart.lives import LONGEST, Life, Lives, Note, Stage, plain
-from statechart.record import nanoseconds, seconds_of
+from statechart.record import nanoseconds
 from statechart.report import seconds
 from statechart.scale import BROKEN, EVEN, STRETCHED, Scale, Tick, scale, ticks
 from statechart.trace import orphan
@@ -450,7 +450,7 @@ class _Painter:
         yield "started", _date(header["time"])
         yield "lasted", lasting(self._lives.times[-1])
         steps = " → ".join(self._lives.signame(number) for number in self._lives.run.steps)
-        yield "steps", f"{steps}, {seconds(seconds_of(header['timeout']))} each"
+        yield "steps", f"{steps}, {seconds(self._lives.run.timeout)} each"
         yield "forwarded", plain(", ".join(header["forward"])) or "nothing"
         commands, orphans = len(self._lives.commands), self._lives.orphans_seen
         counted = f"{commands} command{'s' * (commands != 1)}, {orphans or 'no'} orphan{'s' * (orphans != 1)} adopted"
@@ -460,13 +460,9 @@ class _Painter:
             yield "colours", "by exit code alone: lines are missing, or this muinit would have decided otherwise"
 
     def _row(self, taken: Taken) -> Row:
-        states = f"{taken.before} -> {taken.after}"
-        line = trace.taken(self._lives.run, taken, self._lives.signame)
-        effects = "; ".join(trace.words(effect, self._lives.signame) for effect in taken.effects)
-        time, _, text = line.partition(states)
-        event, _, detail = text.strip().removesuffix(f" / {effects}").partition(": ")
-        shown = [plain(text)[:LONGEST] for text in (time.strip(), taken.before, taken.after, event, detail, effects)]
-        return Row(nanoseconds(taken.event.at), *shown)
+        texts = taken.before, taken.after, *trace.parts(self._lives.run, taken, self._lives.signame)
+        shown = [plain(text)[:LONGEST] for text in texts]
+        return Row(nanoseconds(taken.event.at), f"{taken.event.at:.3f} s", *shown)
 
 
 def exact(at: int) -> str:

@@ -65,11 +65,20 @@ def started(run: Lifecycle, *, colour: bool = False) -> str:
 
 def taken(run: Lifecycle, step: Taken, signame: Signame, *, colour: bool = False) -> str:
     """The line for one event taken; `colour` asks for the states in colours, as terminals know them."""
-    event = step.event.name + (f" [{step.guard}]" if step.guard else "")
-    detail = _detail(step.event, run.commands, signame)
-    effects = "; ".join(words(effect, signame) for effect in step.effects)
+    event, detail, effects = parts(run, step, signame)
     text = event + (f": {detail}" if detail else "") + (f" / {effects}" if effects else "")
     return _line(run, step.event.at, (step.before, step.after), text, colour=colour)
+
+
+def parts(run: Lifecycle, step: Taken, signame: Signame) -> tuple[str, str, str]:
+    """What a line says: the event with its guard, what is known of it, and the effects."""
+    effects = "; ".join(words(effect, signame) for effect in step.effects)
+    return guarded(step.event.name, step.guard), _detail(step.event, run.commands, signame), effects
+
+
+def guarded(event: str, guard: str) -> str:
+    """An event as a row of the table is called: "timeout [step_left]"."""
+    return event + (f" [{guard}]" if guard else "")
 
 
 def _line(run: Lifecycle, at: float, states: tuple[str, str], text: str, *, colour: bool) -> str:

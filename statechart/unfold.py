@@ -23,7 +23,7 @@ from statechart.events import (
 )
 from statechart.lifecycle import Command, Lifecycle
 from statechart.report import seconds
-from statechart.trace import words
+from statechart.trace import guarded, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ UNTAKEN = ["class=untaken", "penwidth=0.5", "color=gray60", "fontcolor=gray60"]
 
 def edge(taken: Taken) -> Edge:
     """The edge that was taken, in the words of a trace."""
-    return taken.before, taken.event.name + (f" [{taken.guard}]" if taken.guard else ""), taken.after
+    return taken.before, guarded(taken.event.name, taken.guard), taken.after
 
 
 class Unfolded:

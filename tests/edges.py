@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from statechart import diagram
+from statechart.trace import guarded
 
 START = "[*] -> RUNNING: start"
 EDGES = {f"{source} -> {dest}: {label}" for source, dest, label, _ in diagram.edges()} | {START}
 # With those that do nothing: a trace shows them too.
 ROWS = {START} | {
-    f"{arc.source} -> {arc.dest or arc.source}: {event}" + (f" [{arc.guard}]" if arc.guard else "")
-    for event, arc in diagram.rows()
+    f"{arc.source} -> {arc.dest or arc.source}: {guarded(event, arc.guard)}" for event, arc in diagram.rows()
 }
 
 

@@ -21,7 +21,18 @@ TOOLS = {
     "scale.py": {"dataclasses", "itertools"},
     "lives.py": {"dataclasses", "itertools"},
     "timeline.py": {"dataclasses", "datetime", "itertools", "shlex", "unicodedata"},
-    "page.py": {"base64", "contextlib", "hashlib", "jinja2", "markupsafe", "os", "shutil", "subprocess", "xml"},
+    "page.py": {
+        "base64",
+        "contextlib",
+        "functools",
+        "hashlib",
+        "jinja2",
+        "markupsafe",
+        "os",
+        "shutil",
+        "subprocess",
+        "xml",
+    },
 }
 
 
