@@ -5,21 +5,26 @@ By hand, because `argparse` costs 10 ms before the first command is started and 
 
 from muinit import signals
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SEPARATOR = "---"
 
 # (short, long, metavar, help): an option with a metavar takes a value; in brackets, it can do without.
 OPTIONS = (
     ("-h", "--help", "", "show this help and exit"),
     ("-V", "--version", "", "show the version and exit"),
-    ("-k", "--stop-signals", "SIGNALS", "the termination steps; default: SIGTERM,SIGKILL"),
-    ("-s", "--forward-signals", "SIGNALS", "signals to forward; default: SIGINT"),
-    ("-t", "--timeout", "SECONDS", "wait of each step before the next; default: 2"),
-    ("-q", "--quiet", "", "do not say why the exit status is not 0"),
+    ("-k", "--stop-signals", "SIGNALS", "the termination steps; default: TERM,KILL"),
+    ("-s", "--forward-signals", "SIGNALS", "signals to forward; default: INT"),
+    ("", "--stop-on", "SIGNALS", "also stop on these; default: QUIT,PWR,RTMIN+3"),
+    ("-t", "--timeout", "SECONDS", "how long to wait after each step; default: 2"),
+    ("-q", "--quiet", "", "do not say why muinit exits"),
     ("-v", "--verbose", "", "say what happens, and why muinit exits"),
-    ("", "--trace-states", "", "print a line for each event taken"),
-    ("", "--trace-file", "PATH", "write a trace for machines, as JSON lines"),
-    ("", "--termination-log", "[=PATH]", "write there, too, why muinit exits"),
-    ("", "--diagram", "[FORMAT]", "draw the lifecycle with these options; exit"),
+    ("", "--trace-states", "", "print a line for each event"),
+    ("", "--trace-file", "PATH", "write a trace to PATH, as JSON lines"),
+    ("", "--termination-log", "[=PATH]", "also write the reason for exiting to PATH"),
+    ("", "--diagram", "[FORMAT]", "draw the lifecycle with these options and exit"),
 )
 _LONG = {long: (short, long, metavar) for short, long, metavar, _ in OPTIONS}
 _SHORT = {short: (short, long, metavar) for short, long, metavar, _ in OPTIONS if short}
@@ -39,7 +44,7 @@ class Options:
     """What was asked for."""
 
     __slots__ = (
-        *("commands", "diagram", "forward", "quiet", "show", "steps"),
+        *("commands", "diagram", "forward", "quiet", "show", "steps", "stop_on"),
         *("termination_log", "timeout", "trace", "trace_file", "verbose"),
     )
 
@@ -47,6 +52,7 @@ class Options:
         self.commands: list[list[str]] = []
         self.steps: list[int] = []  # signal numbers, in order
         self.forward: list[int] = []  # signal numbers; empty where the default is meant
+        self.stop_on: list[int] = []  # likewise
         self.timeout = 2.0  # seconds, 0 to infinity
         self.quiet = False
         self.verbose = False
@@ -79,6 +85,9 @@ def _read(options: Options, words: list[str], rest: list[str]) -> None:
     options.commands = _commands(rest)
     if not options.commands and not options.show:
         raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]'")
+    if both := set(options.forward) & set(options.stop_on):
+        names = ", ".join(map(signals.name, sorted(both)))
+        raise UsageError(f"-s and --stop-on both name {names}: expected a signal in one of them only")
     options.steps = options.steps or [signals.SIGTERM, signals.SIGKILL]
 
 
@@ -146,17 +155,24 @@ def _set_steps(options: Options, flag: str, value: str) -> None:
 
 
 def _set_forward(options: Options, flag: str, value: str) -> None:
-    for number in _signals(flag, value):
-        if number in signals.UNFORWARDABLE:
-            if number in signals.UNCATCHABLE:
-                why = "cannot be caught"
-            elif number in signals.OWN:
-                why = "is muinit's own"
-            else:
-                why = "means that muinit itself is broken"
-            rest = ", ".join(signals.name(n)[3:] for n in sorted(signals.UNFORWARDABLE))
+    from statechart.meanings import cannot_be_forwarded
+
+    options.forward += _possible(flag, value, cannot_be_forwarded)
+
+
+def _set_stop_on(options: Options, flag: str, value: str) -> None:
+    from statechart.meanings import cannot_stop
+
+    options.stop_on += _possible(flag, value, cannot_stop)
+
+
+def _possible(flag: str, value: str, why_not: "Callable[[str], str]") -> list[int]:
+    numbers = _signals(flag, value)
+    for number in numbers:
+        if why := why_not(signals.name(number)):
+            rest = ", ".join(name[3:] for name in signals.by_name() if why_not(name))
             raise UsageError(f"{flag} '{value}': {signals.name(number)} {why}; expected signals other than {rest}")
-        options.forward.append(number)
+    return numbers
 
 
 def _set_timeout(options: Options, flag: str, value: str) -> None:
@@ -193,6 +209,7 @@ def _set_trace(options: Options, _flag: str, _value: str) -> None:
 _SETTERS = {
     "--stop-signals": _set_steps,
     "--forward-signals": _set_forward,
+    "--stop-on": _set_stop_on,
     "--timeout": _set_timeout,
     "--quiet": _set_quiet,
     "--verbose": _set_verbose,

@@ -25,15 +25,16 @@ def text(options: Options) -> str:
 def _diagram(options: Options) -> str:
     """The lifecycle with these options, in the format that they name. Raises CannotShowError."""
     from statechart import unfold
+    from statechart.meanings import FORWARD, STOP, meanings
 
-    # The loop makes other events of these two, even if -s names them.
-    forward = [number for number in options.forward if number not in (signals.SIGTERM, signals.SIGCONT)]
+    meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=True)
     unfolded = unfold.Unfolded(
         options.steps,
         options.timeout,
-        forward if options.forward else [signals.SIGINT],
+        [number for number, what in meaning.items() if what == FORWARD],
         signals.name,
         commands=1 if len(options.commands) == 1 else 2,
+        stop=[number for number, what in meaning.items() if what == STOP],
     )
     if options.diagram == "svg":
         return _svg(unfold.dot(unfolded))

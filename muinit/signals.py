@@ -1,4 +1,4 @@
-"""Which signals exist, what they are called, and what muinit does with each.
+"""Which signals exist, and what they are called. What each means to muinit is in `statechart.meanings`.
 
 The numbers come from `_signal`, the C module beneath `signal`: `signal` turns each of them into an enum
 first, and that is 5 ms before the first command is started (measured, Python 3.11).
@@ -29,23 +29,8 @@ _NAMES = {number: name for name, number in NUMBERS.items()} | {
     NUMBERS[name]: name for name in ("ABRT", "CHLD", "IO", "SYS")
 }
 
-
-def _numbers(*names: str) -> frozenset[int]:
-    return frozenset(NUMBERS[name] for name in names)
-
-
-# Those that -s cannot name: the kernel keeps some for itself, muinit others.
-UNCATCHABLE = _numbers("KILL", "STOP")
-OWN = _numbers("ALRM", "CHLD")
-# "muinit itself is broken." They stay blocked: a real fault kills, blocked or not; one that is sent does nothing.
-FAULTS = _numbers("SEGV", "BUS", "FPE", "ILL", "TRAP", "SYS", "ABRT")
-UNFORWARDABLE = UNCATCHABLE | OWN | FAULTS
-
-# Those whose default is not to kill (signal(7)).
-_HARMLESS = _numbers("CHLD", "CONT", "URG", "WINCH", "STOP", "TSTP", "TTIN", "TTOU")
-# Python ignores these two, and so must muinit: a reader of its stderr that goes away would else end the run.
-IGNORED_BY_PYTHON = _numbers("PIPE", "XFSZ")
-DEADLY = ALL - _HARMLESS - FAULTS - UNCATCHABLE - IGNORED_BY_PYTHON
+# Python ignores these two when it starts.
+IGNORED_BY_PYTHON = frozenset({NUMBERS["PIPE"], NUMBERS["XFSZ"]})
 
 
 def name(number: int) -> str:
@@ -79,3 +64,8 @@ def number(word: str) -> int:
     if value not in ALL:
         raise ValueError(word)
     return value
+
+
+def by_name() -> dict[str, int]:
+    """Every signal of this machine, in the order of the numbers."""
+    return {name(number): number for number in sorted(ALL)}

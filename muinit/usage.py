@@ -9,38 +9,47 @@ SECTIONS = """\
 COMMANDS
   Commands start after the first '---' and are separated by '---'; nothing
   else in them is special. Each one runs in its own process group. A command
-  should stay in the foreground: when one ends, muinit stops the others.
-  None is ever restarted.
+  must stay in the foreground: when one ends, muinit stops the others.
+  Nothing is ever restarted.
 
-SIGNAL FORWARDING
-  The signals of -s go to every command, and to every orphan that muinit has
+SIGNALS
+  SIGNALS is a list of names or numbers, separated by commas: TERM, SIGTERM,
+  15, RTMIN+3. An option that is given again adds to its list.
+  The signals of -s go to every command and to every orphan that muinit has
   adopted. SIGTERM is not forwarded: it starts the termination, or starts it
-  over. So does any other signal that would have killed muinit; as PID 1 it
-  ignores those, as the kernel does. SIGKILL and SIGSTOP cannot be forwarded,
-  nor SIGALRM, SIGCHLD and the signals of a fault (SIGSEGV, SIGABRT, ...).
-  SIGNALS is a list of names or numbers, separated by commas:
-  TERM, SIGTERM, 15, RTMIN+3. -k or -s given again adds to the list.
+  over. So do the signals of --stop-on. Name there what your platform or your
+  base image stops the container with, such as WINCH (httpd), USR1 (haproxy)
+  or INT (Fly.io, Nomad). If you name signals, they replace the default, and
+  no signal can be named for both options.
+  Any other signal that would kill a process also stops muinit. But if muinit
+  is PID 1, it ignores such a signal, as the kernel does, and says so once.
+  SIGKILL and SIGSTOP cannot be caught. SIGCHLD and the signals of a fault
+  (SIGSEGV, SIGABRT, ...) cannot be named.
 
-SUBPROCESS TERMINATION
-  When a command ends, or SIGTERM comes, muinit stops what is left in steps:
-  it sends the signal of the step and waits up to the timeout; then comes the
-  next step. It never waits longer than until nothing is left. A signal goes
-  to the commands and to adopted orphans; SIGKILL goes to all descendants.
-  -t 0 means the next step at once, -t inf to wait without end; a last step
-  of SIGKILL has at least 1 second.
+TERMINATION
+  When a command ends or muinit is told to stop, muinit stops what is left in
+  steps: it sends the signal of a step, waits up to the timeout, and goes on
+  to the next step. It stops waiting as soon as nothing is left. The signal
+  goes to the commands and to adopted orphans; SIGKILL goes to all
+  descendants. If SIGKILL is next, or no step is left, and some descendants
+  have not had the signal, because a shell kept it to itself, say, they get it
+  now, and the timeout runs once more.
+  -t 0 means to take the next step at once, -t inf to wait for ever. A last
+  step of SIGKILL waits at least 1 second.
 
 EXIT STATUS
-  That of the first command that failed, else 0: its exit code, or 128+n if
-  signal n killed it; 127 if it was not found, 126 if it could not be
-  executed. A death by a signal that muinit sent because another command had
-  ended is no failure. If muinit was told to stop, it is: 143 after SIGTERM.
-  1: wrong usage, an internal error, or something outlived the last step.
+  The status of the first command that failed, else 0. The status of a command
+  is its exit code, or 128+n if signal n killed it; 127 if it was not found,
+  126 if it could not be executed. A death by a signal that muinit sent
+  because another command had ended is not a failure. If muinit itself was
+  told to stop, such deaths count: 143 after SIGTERM. 1 means wrong usage, an
+  internal error, or that something outlived the last step.
 
 DIAGRAM
   --diagram prints the lifecycle as it runs with the other options, and how
-  long a stop can take at most, so that it can be compared with the -t of
-  docker stop or with terminationGracePeriodSeconds. FORMAT is mermaid, which
-  is the default, dot, svg, for which Graphviz must be installed, or table.
+  long a stop can take at most. Compare that with the -t of docker stop or
+  with terminationGracePeriodSeconds. FORMAT is mermaid (the default), dot,
+  svg (which needs Graphviz), or table.
 """
 
 

@@ -127,8 +127,16 @@ BAD = [
     ("-t 1e3", "-t '1e3': expected seconds"),
     ("-s KILL", "-s 'KILL': SIGKILL cannot be caught; expected signals other than "),
     ("-s INT,STOP", "-s 'INT,STOP': SIGSTOP cannot be caught"),
-    ("-s ALRM", "SIGALRM is muinit's own"),
-    ("-s 17", "SIGCHLD is muinit's own"),
+    ("-s 17", "SIGCHLD is how muinit learns that a child has ended"),
+    ("--stop-on KILL", "--stop-on 'KILL': SIGKILL cannot be caught; expected signals other than "),
+    ("--stop-on CHLD", "SIGCHLD is how muinit learns that a child has ended"),
+    ("--stop-on CONT", "SIGCONT resumes the commands"),
+    ("--stop-on ABRT", "SIGABRT means that muinit itself is broken"),
+    ("--stop-on INT,,QUIT", "--stop-on 'INT,,QUIT': '' is no signal"),
+    ("--stop-on=", "--stop-on '': expected at least one signal"),
+    ("--stop-on", "--stop-on needs a value: --stop-on SIGNALS"),
+    ("-s HUP,USR1 --stop-on USR1,HUP,2", "-s and --stop-on both name SIGHUP, SIGUSR1: expected a signal in one"),
+    ("-s TERM --stop-on 15", "-s and --stop-on both name SIGTERM"),
     *[
         (f"-s {name}", f"SIG{name} means that muinit itself is broken")
         for name in ["SEGV", "BUS", "FPE", "ILL", "TRAP", "SYS", "ABRT"]
@@ -166,7 +174,7 @@ def test_bad_input_exits_1_and_starts_nothing(tmp_path: Path) -> None:
 def test_help_is_on_stdout(flag: str) -> None:
     done = muinit_says(flag)
     assert (done.returncode, done.stdout, done.stderr) == (0, usage.TEXT, "")
-    for section in ("COMMANDS", "SIGNAL FORWARDING", "SUBPROCESS TERMINATION", "EXIT STATUS"):
+    for section in ("COMMANDS", "SIGNALS", "TERMINATION", "EXIT STATUS"):
         assert f"\n{section}\n" in usage.TEXT
     for short, long, metavar, _ in cli.OPTIONS:
         flags = long + ("" if metavar.startswith("[=") else " ") + metavar

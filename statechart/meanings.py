@@ -1,0 +1,133 @@
+"""What each signal means to muinit. It is decided here, and nowhere else.
+
+The loop, `--diagram`, the command line and the README's table of signals all ask this module. Signals go by name,
+because their numbers differ between machines; `meanings` translates them once, at the start.
+
+No Enum: the command line may need this module before the first command is started.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+FORWARD = "forward"  # pass it on to every child
+STOP = "stop"  # start the termination steps, or start them over
+SUSPEND = "suspend"  # Ctrl-Z
+RESUME = "resume"  # fg, bg, `docker unpause`
+REAP = "reap"  # ask waitpid(2)
+SHIELDED = "shielded"  # it would have killed any other process; PID 1 ignores it, and says so once
+NOTHING = "nothing"  # it stays blocked, or never reaches us
+
+UNCATCHABLE = frozenset({"SIGKILL", "SIGSTOP"})
+# These mean that muinit itself is broken. They stay blocked: a real fault kills all the same, one that is sent does
+# nothing (signal(7)).
+FAULTS = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGABRT"})
+# Python ignores these two. So must we, or a reader of our stderr that goes away would end the run.
+WRITE_FAILED = frozenset({"SIGPIPE", "SIGXFSZ"})
+# Their default action is not to kill (signal(7)).
+HARMLESS = frozenset({"SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU"})
+
+# What muinit always does with these, whatever was named.
+ALWAYS = {"SIGCHLD": REAP, "SIGCONT": RESUME, "SIGTERM": STOP}
+
+# The defaults, where no signal was named. Base images and LXC stop a container with these, and the user of an image
+# often does not know it. Engines mean number 37 when they say RTMIN+3 (moby's sys/signal), whatever the C library
+# calls it: musl has it as RTMIN+2.
+FORWARD_BY_DEFAULT = "SIGINT"
+STOP_BY_DEFAULT = frozenset({"SIGQUIT", "SIGPWR"})
+STOP_BY_DEFAULT_NUMBER = 37
+
+SENDERS = {  # who stops or signals a container with it, for the README
+    "SIGTERM": "`docker stop`, Kubernetes, systemd",
+    "SIGINT": "Ctrl-C; Fly.io and Nomad, to stop",
+    "SIGQUIT": "images of nginx and php-fpm, to stop; Ctrl-\\",
+    "SIGPWR": "LXC and Incus, to stop",
+    "SIGRTMIN+3": "images of systemd, to stop",
+    "SIGWINCH": "images of httpd, to stop; a terminal that changes its size",
+    "SIGUSR1": "images of haproxy, to stop",
+    "SIGHUP": "a terminal that closes; `kill -HUP`, to reload",
+    "SIGTSTP": "Ctrl-Z",
+    "SIGCONT": "`fg`, `bg`",
+}
+
+
+def cannot_be_forwarded(name: str) -> str:
+    """Return why `-s` cannot name this signal, or "" if it can."""
+    if name in UNCATCHABLE:
+        return "cannot be caught"
+    if name == "SIGCHLD":
+        return "is how muinit learns that a child has ended"
+    return "means that muinit itself is broken" if name in FAULTS else ""
+
+
+def cannot_stop(name: str) -> str:
+    """Return why `--stop-on` cannot name this signal, or "" if it can."""
+    return "resumes the commands" if name == "SIGCONT" else cannot_be_forwarded(name)
+
+
+def meaning(  # noqa: C901, PLR0911 (a list of rules; the first that fits wins)
+    name: str,
+    number: int,
+    *,
+    forward: Collection[int] = (),
+    stop_on: Collection[int] = (),
+    init: bool,
+    ignored: bool = False,
+    blocked: bool = False,
+) -> str:
+    """Return what one signal means to a run of muinit.
+
+    `forward` and `stop_on` are the numbers that the user named; if there are none, the default counts. `init` says
+    whether we are PID 1, `ignored` and `blocked` what our caller had done with this signal.
+    """
+    if cannot_be_forwarded(name) and name != "SIGCHLD":
+        return NOTHING
+    if name in ALWAYS:
+        return ALWAYS[name]
+    # What was named. The command line refuses a signal that is named in both lists.
+    if number in stop_on:
+        return STOP
+    if number in forward:
+        return FORWARD
+    # The defaults. They yield to a caller that ignores the signal: a shell's `&` does that to INT and QUIT.
+    if ignored:
+        return NOTHING
+    if name == FORWARD_BY_DEFAULT and not forward:
+        return FORWARD
+    if (name in STOP_BY_DEFAULT or number == STOP_BY_DEFAULT_NUMBER) and not stop_on:
+        return STOP
+    # What nobody named does what it does to any process: it stops it, kills it, or does nothing. The kernel shields
+    # PID 1 from all of these (pid_namespaces(7)), and a blocked signal has no effect.
+    if blocked or name in WRITE_FAILED:
+        return NOTHING
+    if name == "SIGTSTP":
+        return NOTHING if init else SUSPEND
+    if name in HARMLESS:
+        return NOTHING
+    return SHIELDED if init else STOP
+
+
+def meanings(
+    numbers: Mapping[str, int],
+    forward: Collection[int] = (),
+    stop_on: Collection[int] = (),
+    *,
+    init: bool,
+    ignored: Collection[int] = (),
+    blocked: Collection[int] = (),
+) -> dict[int, str]:
+    """Return what every signal means to a run, by number; `numbers` has all signals of this machine by name."""
+    return {
+        number: meaning(
+            name,
+            number,
+            forward=forward,
+            stop_on=stop_on,
+            init=init,
+            ignored=number in ignored,
+            blocked=number in blocked,
+        )
+        for name, number in numbers.items()
+    }
