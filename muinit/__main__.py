@@ -79,13 +79,15 @@ def _open_trace(path: str) -> int | None:
 def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "TerminationLog | None") -> int:
     started_at = kernel.now()
     adopting = kernel.adopt_orphans()
+    inherited = kernel.children()  # of a caller that became us
     pids, refusal = _start(kernel, options.commands)
     before = kernel.reap()[0] if refusal else []
 
     # The commands load, and so do we: 25 ms that the first one does not wait for.
+    from muinit import oom
     from muinit.loop import Loop
     from muinit.stderr import Stderr
-    from statechart import report
+    from statechart import meanings, report
     from statechart.lifecycle import Command, Lifecycle
 
     stderr = Stderr()
@@ -93,32 +95,44 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     if not adopting:
         say("warning: prctl(PR_SET_CHILD_SUBREAPER) failed: orphans are not ours, and may be left behind")
     if not kernel.sees_orphans:
-        say("warning: no /proc of our PID namespace: orphans that left the group of their command are not stopped")
+        lost = "orphans that left the group of their command are not stopped, and nobody but the commands is asked"
+        say(f"warning: no /proc of our PID namespace: {lost} to stop before SIGKILL")
     kernel.leave_directory()
-    forward = options.forward or [number for number in (signals.SIGINT,) if not kernel.ignored(number)]
-    # What PID 1 does not catch, or our caller had ignored or blocked, kills nobody.
-    unasked = set() if kernel.is_init else {signals.SIGTSTP, *signals.DEADLY}
-    unasked = {number for number in unasked - CALLERS_MASK if not kernel.ignored(number)}
-    kernel.catch({signals.SIGCHLD, signals.SIGCONT, signals.SIGTERM, *forward, *unasked})
+    meaning = meanings.meanings(
+        signals.by_name(),
+        options.forward,
+        options.stop_on,
+        init=kernel.is_init,
+        ignored={number for number in signals.ALL if kernel.ignored(number)},
+        blocked=CALLERS_MASK,
+    )
+    kernel.catch(number for number, what in meaning.items() if what != meanings.NOTHING)
+    oom_kills = oom.kills()  # counted since the cgroup was made, which may have been a run before this one
 
-    commands = [Command(argv, pid) for argv, pid in zip(options.commands, pids, strict=True)]
+    commands = [
+        Command(argv, pid, reads_nothing=bool(number) and kernel.has_terminal)
+        for number, (argv, pid) in enumerate(zip(options.commands, pids, strict=True))
+    ]
     life = Lifecycle(commands, options.steps, options.timeout)
     watch = None
     if options.verbose or options.trace or trace is not None:
         from muinit.watch import Watch
 
         watch = Watch(life, options, stderr, trace)
-        watch.started(sys.argv, forward, kernel.now() - started_at)
-    loop = Loop(kernel, life, forward, say, watch=watch.taken if watch else None, started_at=started_at)
+        watch.started(sys.argv, meaning, kernel.now() - started_at)
+    told = watch.taken if watch else None
+    loop = Loop(kernel, life, meaning, say, watch=told, inherited=inherited, started_at=started_at)
     end = loop.run((pids.index(None), _refused(refusal)) if refusal else None, before)
     kernel.take_terminal()
 
     survivors = loop.survivors() if end.gave_up else []
     at = kernel.now() - started_at
-    why = report.verdict(life, survivors, at, signals.name)
+    killed = any(command.ending and command.ending.death == signals.SIGKILL for command in commands)
+    out_of_memory = killed and oom.kills() != oom_kills
+    why = report.verdict(life, survivors, at, signals.name, out_of_memory=out_of_memory)
     if watch is not None:
         watch.ended(end.code, why, survivors, at)
-    if options.verbose or (end.code and not options.quiet):
+    if options.verbose or (not options.quiet and (end.code or report.noteworthy(life))):
         say(why)
     if log is not None:
         _write(log, why, say)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
+_PIPE_SIZE = 1048576  # bytes, one a signal: ten times what RLIMIT_SIGPENDING usually lets anybody queue
 _LONGEST_WAIT = 86400.0  # seconds; poll(2) takes an int of milliseconds, and waiting again is free
 
 
@@ -52,6 +53,11 @@ class Kernel:
     def sees_orphans(self) -> bool:
         """Whether there is a /proc that lists them."""
         return self._procfs.usable
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether stdin is a terminal: then the first command has it, and the others read from /dev/null."""
+        return self._terminal.present
 
     def now(self) -> float:
         """The monotonic clock, in seconds."""
@@ -176,6 +182,30 @@ class Kernel:
         """
         tree, processes = self._tree()
         return [pid for pid in tree if pid not in processes or processes[pid][0] not in "ZX"]
+
+    def living(self) -> dict[int, int]:
+        """The pids of our descendants that are alive, with their start times, from one look; none without a /proc."""
+        tree, processes = self._tree()
+        return {pid: processes[pid][3] for pid in tree if pid in processes and processes[pid][0] not in "ZX"}
+
+    def started(self, pid: int) -> int:
+        """The start time of a process, which tells it from a later one with its pid; 0 where it is gone."""
+        return self._procfs.started(pid)
+
+    def group(self, pid: int) -> int:
+        """The process group of a process; 0 where it is gone."""
+        try:
+            return os.getpgid(pid)
+        except OSError:
+            return 0
+
+    def may_signal(self, pid: int) -> bool:
+        """Whether we are permitted to signal a process (kill(2), signal 0)."""
+        try:
+            self.kill(pid, 0)
+        except PermissionError:
+            return False
+        return True
 
     def groups(self) -> list[int]:
         """The process groups of our children, as negative numbers, where nobody else is in them.
@@ -306,6 +336,12 @@ class Kernel:
 
     def catch(self, numbers: "Iterable[int]") -> None:
         """From now on `wait` returns these signals; all others stay blocked."""
+        import fcntl
+
+        try:
+            fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        except OSError:  # pipe-user-pages-soft, pipe(7): then 64 KiB must do
+            pass
         self._caught = frozenset(numbers)
         self._poll = poll()
         self._poll.register(self._pipe, POLLIN)
@@ -322,7 +358,7 @@ class Kernel:
         return bool(_signal.getsignal(number) == _signal.SIG_IGN)
 
     def wait(self, seconds: float | None) -> list[int]:
-        """Wait for signals, at most so many seconds (`None`: without end), and return them in order of arrival.
+        """Wait for signals, at most so many seconds (`None`: without end), and return them, lowest number first.
 
         Signals arrive only in here. Everywhere else they are blocked, so no system call of ours is interrupted.
         """
@@ -338,7 +374,16 @@ class Kernel:
             pass
         arrived += self._delivered.difference(arrived)
         self._delivered.clear()
-        return arrived
+        return in_order(arrived)
+
+
+def in_order(arrived: "Iterable[int]") -> list[int]:
+    """Sort the signals of one wake: lowest number first, as the kernel gives pending signals to a process.
+
+    The pipe has them the other way round. The kernel puts the frame of each handler on top of the one before, so the
+    last one runs first, and TERM would overtake the USR1 that was sent before it (measured: 29 of 60).
+    """
+    return sorted(arrived)
 
 
 def _callers_environment() -> dict[str, str]:

@@ -19,10 +19,11 @@ from statechart.events import (
     Terminate,
     Timeout,
 )
+from statechart.meanings import FORWARD, REAP, RESUME, SHIELDED, STOP, SUSPEND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from muinit.kernel import Kernel
     from statechart.effects import Effect
@@ -36,29 +37,36 @@ SEARCHES = 5  # /proc is no snapshot: one that forks and exits again and again c
 class Loop:
     """One run on one kernel.
 
-    `forward` are the signals to pass on, `say` writes a line for people, `watch` is told of each event taken, and
-    of what becomes of orphans, `started_at` is the kernel's clock at the start.
+    `meanings` says what each signal means, by number. `say` writes a line for people. `watch` is told of each event
+    taken, and of what becomes of orphans. `inherited` are the children that we had before we started any.
+    `started_at` is the kernel's clock at the start.
     """
 
     def __init__(
         self,
         kernel: Kernel,
         life: Lifecycle,
-        forward: Container[int],
+        meanings: Mapping[int, str],
         say: Callable[[str], None],
         *,
         watch: Callable[[Taken], None] | None = None,
+        inherited: Collection[int] = (),
         started_at: float,
     ) -> None:
         self._kernel = kernel
         self._life = life
-        self._forward = forward
+        self._meanings = meanings
         self._say = say
         self._watch = watch
         self._started_at = started_at
         self._commands = {command.pid: index for index, command in enumerate(life.commands) if command.pid}
         self._known = set(self._commands)  # children that were seen, or that the step in force has reached
+        self._inherited = inherited
+        self._fresh: list[int] = []  # orphans that were first seen in this turn
+        self._names: dict[int, str] = {}  # of orphans, as far as somebody may ask for them
+        self._asked: dict[int, int] = {}  # descendants that had the step's signal late, with their start times
         self._refused: set[int] = set()  # children that we may not signal
+        self._shielded: set[int] = set()  # signals that were said to be ignored
         self._deadline: float | None = None  # on the kernel's clock
         self._exit: Exit | None = None
 
@@ -68,10 +76,14 @@ class Loop:
         `failure` is the command that could not be started, `before` what reap() gave just before it failed.
         """
         self._look_at_the_dead()
+        orphans = [pid for pid in self._kernel.children() if pid not in self._known]
         endings = self._endings(before)
         self._reap([*endings, failure] if failure else endings)
+        if self._life.state is RUNNING:
+            self._known.update(orphans)  # no command that ends later has left them
         while self._exit is None:
             arrived = self._kernel.wait(self._time_left())
+            self._fresh = []
             self._look_at_the_dead()
             for signum in arrived:
                 self._arrived(signum)
@@ -80,7 +92,7 @@ class Loop:
             if self._deadline is not None and self._time_left() == 0:
                 self._reap()  # those whom the look has just killed
                 self._deadline = None
-                self._handle(Timeout(at=self._now()))
+                self._time_is_up()
         return self._exit
 
     def survivors(self) -> list[str]:
@@ -93,41 +105,59 @@ class Loop:
     # What the kernel says
 
     def _arrived(self, signum: int) -> None:
-        if signum == signals.SIGCHLD:
+        meaning = self._meanings[signum]
+        if meaning == REAP:
             self._reap()
-        elif signum == signals.SIGCONT:
-            self._handle(Resume(at=self._now()))
-        elif signum in self._forward and signum != signals.SIGTERM:
+        elif meaning == FORWARD:
             self._handle(Forward(signum, at=self._now()))
-        elif signum == signals.SIGTSTP:
-            self._handle(Suspend(at=self._now()))
-        else:
+        elif meaning == STOP:
             self._handle(Terminate(signum, at=self._now()))
+        elif meaning == SUSPEND:
+            self._handle(Suspend(at=self._now()))
+        elif meaning == RESUME:
+            self._handle(Resume(at=self._now()))
+        elif meaning == SHIELDED and signum not in self._shielded:
+            self._shielded.add(signum)
+            name = signals.name(signum)
+            word = name.removeprefix("SIG").removeprefix("signal ")
+            cure = f"-s {word} forwards it, --stop-on {word} stops the commands"
+            self._say(f"warning: ignored {name}, because muinit is PID 1 and no option names it: {cure}")
 
     def _endings(self, statuses: Iterable[tuple[int, int]]) -> list[tuple[int, Ending]]:
         endings, orphans = [], []
         for pid, status in statuses:
             self._known.discard(pid)
             self._refused.discard(pid)
+            self._asked.pop(pid, None)
             if pid in self._commands:
                 endings.append((self._commands.pop(pid), ending(status)))
-            elif self._watch:
+            else:
                 orphans.append((pid, ending(status)))
-        if orphans:
-            self._handle(OrphansEnded(*orphans, at=self._now()))
+        if orphans and (self._watch or self._life.state is not RUNNING):
+            names = tuple(self._names.pop(pid, "") for pid, _ in orphans)
+            self._handle(OrphansEnded(*orphans, names=names, at=self._now()))
         return endings
 
     def _reap(self, before: Iterable[tuple[int, Ending]] = ()) -> None:
         statuses, drained = self._kernel.reap()
         endings = [*before, *self._endings(statuses)]
         if endings:
-            if self._watch:
-                self._look_for_adopted()  # whom the dead have left to us, before a step reaches them
-            self._handle(CommandEnded(*endings, at=self._now()))
+            self._handle(CommandEnded(*endings, left=self._left_behind(endings), at=self._now()))
         if self._kernel.typed_stop():
             self._handle(Suspend(at=self._now()))
         if drained:
             self._handle(Drained(at=self._now()))
+
+    def _left_behind(self, endings: Iterable[tuple[int, Ending]]) -> tuple[tuple[int, str], ...]:
+        """The orphans that the dead may have left to us: first seen in this turn, where one ended with 0."""
+        if self._watch:
+            self._look_for_adopted()  # before a step reaches them
+        if self._life.state is not RUNNING or all(ending.code for _, ending in endings):
+            return ()
+        known = {*self._known, *self._inherited}.difference(self._fresh)
+        left = [pid for pid in self._kernel.children() if pid not in known]
+        # One in the process group of a living command is that command's.
+        return tuple((pid, self._kernel.name(pid)) for pid in left if self._kernel.group(pid) not in self._commands)
 
     def _look_at_the_dead(self) -> None:
         if self._watch:
@@ -138,8 +168,25 @@ class Loop:
             adopted = [pid for pid in self._kernel.children() if pid not in self._known]
             if adopted:
                 self._known.update(adopted)
+                self._fresh += adopted
                 names = tuple(map(self._kernel.name, adopted)) if self._watch else ()
-                self._handle(OrphansAdopted(*adopted, names=names, at=self._now()))
+                self._names.update(zip(adopted, names, strict=False))
+                asked = tuple(pid for pid in adopted if pid in self._asked and self._was_asked(pid))
+                self._handle(OrphansAdopted(*adopted, asked=asked, names=names, at=self._now()))
+
+    def _was_asked(self, pid: int) -> bool:
+        """Whether it is the same process that was asked, and not a later one with its pid."""
+        return self._kernel.started(pid) == self._asked[pid]
+
+    def _time_is_up(self) -> None:
+        unasked = {}
+        if self._life.can_ask_late:
+            unasked = self._kernel.living()
+            unasked = {pid: started for pid, started in unasked.items() if pid not in self._known}
+            unasked = {pid: started for pid, started in unasked.items() if self._kernel.may_signal(pid)}
+            self._asked.update(unasked)
+        names = tuple(map(self._kernel.name, unasked)) if self._watch else ()
+        self._handle(Timeout(*unasked, names=names, at=self._now()))
 
     # What the lifecycle decides
 
@@ -156,12 +203,7 @@ class Loop:
         if isinstance(effect, Relay):
             self._signal(self._kernel.children(), [effect.signum])
         elif isinstance(effect, Step):
-            # Listed once: who is adopted from here on has not had the signal, whatever else it gets.
-            children = self._kernel.children() if effect.pids is None else effect.pids
-            if effect.pids is None:
-                self._known = set(children)  # and whoever the list has missed, as /proc can, comes back as adopted
-            tree = [*self._kernel.groups(), *self._kernel.descendants()] if effect.tree else []
-            self._signal(tree or children, effect.signums)
+            self._step(effect)
         elif isinstance(effect, SetClock):
             self._deadline = self._kernel.now() + effect.seconds
         elif isinstance(effect, SuspendAll):
@@ -171,6 +213,21 @@ class Loop:
             self._kernel.resume()
         else:
             self._exit = effect
+
+    def _step(self, step: Step) -> None:
+        if step.pids is not None:
+            self._signal(step.pids, step.signums)
+            return
+        # Listed once: who is adopted from here on has not had the signal, whatever else it gets.
+        children = self._kernel.children()
+        self._known = set(children)  # and whoever the list has missed, as /proc can, comes back as adopted
+        self._asked = {}
+        if step.tree:
+            groups, tree = self._kernel.groups(), self._kernel.descendants()
+            if self._life.killing:  # the last line names the orphans among them, and the dead have no name
+                self._names.update((pid, self._kernel.name(pid)) for pid in tree if pid not in self._names)
+            children = [*groups, *tree] or children
+        self._signal(children, step.signums)
 
     def _signal(self, pids: Iterable[int], signums: Iterable[int]) -> None:
         for pid in pids:

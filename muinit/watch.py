@@ -8,11 +8,12 @@ from time import time
 from muinit import __version__, signals
 from muinit.tracefile import TraceFile
 from statechart import record, trace
+from statechart.meanings import FORWARD, STOP
 from statechart.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from muinit.cli import Options
     from muinit.stderr import Stderr
@@ -30,16 +31,16 @@ class Watch:
         self._stderr = stderr
         self._file = None if file is None else TraceFile(file, stderr.line)
 
-    def started(self, argv: Sequence[str], forward: Sequence[int], ago: float) -> None:
-        """Tell of the start, so many seconds ago; `argv` is our own."""
+    def started(self, argv: Sequence[str], meanings: Mapping[int, str], ago: float) -> None:
+        """Tell of the start, so many seconds ago; `argv` is our own, `meanings` says what each signal means."""
         if self._tracing:
             self._stderr.line(trace.started(self._run, colour=self._colour), escaped=self._colour)
         for line in self._story.started() if self._story else ():
             self._stderr.line(line)
         if self._file:
             about = {"muinit": __version__, "argv": argv, "pid": os.getpid(), "time": time() - ago}
-            numbers = {signals.name(number): number for number in sorted(signals.ALL)}
-            self._file.line(record.header(self._run, forward, numbers, **about))
+            forward, stop_on = ([n for n, what in meanings.items() if what == which] for which in (FORWARD, STOP))
+            self._file.line(record.header(self._run, forward, stop_on, signals.by_name(), **about))
 
     def taken(self, taken: Taken) -> None:
         """Tell of an event taken."""

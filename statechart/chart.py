@@ -13,16 +13,17 @@ to do is left in the same turn. Which states there are depends only on *who is s
     DRAINING     no command is left, so the exit code is chosen; orphans remain, the steps go on for them.
     EXITED       nothing is left, or the time of the last step ran out. Events here are an error.
 
-The step is a counter beside the state, not a state: the steps come from the command line.
+The step is a counter beside the state, not a state: the steps come from the command line. A step can be given its
+time once more ("step 1 of 2, again"), for those that had not been asked.
 
 What can happen, and who says it:
 
     forward          a signal to pass on came in
-    terminate        SIGTERM came in, or a signal that would have killed us
+    terminate        a signal that stops us came in; `statechart.meanings` says which do
     command_ended    waitpid(2) gave the status of one or more commands, as many as had ended by then
     orphans_adopted  children that we did not start are seen: while a step is in force, or somebody reads a trace
-    orphans_ended    waitpid(2) gave the status of such children, and somebody reads a trace
-    timeout          the clock that the last step set has run out
+    orphans_ended    waitpid(2) gave the status of such children: while a step is in force, or somebody reads a trace
+    timeout          the clock that the last step set has run out; it says who has not been asked yet
     suspend          Ctrl-Z was typed at the command that owns the terminal, or SIGTSTP came in
     resume           SIGCONT came in
     drained          waitpid(2) said ECHILD: no child of any kind is left
@@ -101,9 +102,11 @@ ARCS = [
     arc("orphans_adopted", RUNNING,                STAY,                        why="orphans may live as long as the commands run"),
     arc("orphans_adopted", STOPPING,               STAY,                        do=("send_step_to_adopted",)),
 
-    arc("orphans_ended",   LIVE,                   STAY,                        why="an orphan decides nothing"),
+    arc("orphans_ended",   RUNNING,                STAY,                        why="an orphan decides nothing"),
+    arc("orphans_ended",   STOPPING,               STAY,                        do=("record_orphans",)),
 
     arc("timeout",         RUNNING,                STAY,                        why="no clock runs before a step is sent"),
+    arc("timeout",         STOPPING,               STAY,        "some_unasked", do=("send_step_to_unasked",)),
     arc("timeout",         STOPPING,               STAY,        "step_left",    do=("next_step", "send_step")),
     arc("timeout",         STOPPING,               EXITED,                      do=("give_up",)),
 

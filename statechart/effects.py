@@ -15,7 +15,7 @@ class Relay(Value):
 
 
 class Step(Value):
-    """Send `signums`, in order, to each of the children in `pids`, or to every child there is (`None`).
+    """Send `signums`, in order, to each of the processes in `pids`, or to every child there is (`None`).
 
     With `tree`, to all their descendants as well. A child that this has not reached is not under the step yet:
     it must come back as adopted.

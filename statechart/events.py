@@ -1,7 +1,7 @@
 """What can happen.
 
 Every event has a time, `at`, in seconds since the start of muinit on the monotonic clock. It is for the reader, as
-are the names of orphans: they decide nothing, and two events that differ in them alone are equal.
+are the names of processes: they decide nothing, and two events that differ only in them are equal.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Forward(Event):
 
 
 class Terminate(Event):
-    """SIGTERM came in, or a signal that would have killed us."""
+    """A signal that stops us came in; `statechart.meanings` says which do."""
 
     __slots__ = ("signum",)
     name = "terminate"
@@ -72,47 +72,66 @@ class CommandEnded(Event):
 
     All that had ended by then are one event, because who is dead must be known before the others are signalled:
     a signal to a zombie succeeds, and would be taken for what killed it.
+
+    `left` are the living orphans that were first seen with this end, by pid and name ("" where nobody knows it).
+    They are looked for only where an end with 0 may begin the stop.
     """
 
-    __slots__ = ("endings",)
+    __slots__ = ("endings", "left")
     name = "command_ended"
 
-    def __init__(self, *endings: tuple[int, Ending], at: float = 0.0) -> None:
+    def __init__(self, *endings: tuple[int, Ending], left: tuple[tuple[int, str], ...] = (), at: float = 0.0) -> None:
         super().__init__(at=at)
         self.endings = endings
+        self.left = left
 
 
 class OrphansAdopted(Event):
     """Children that we did not start have become ours. A negative number is a process group, as in kill(2).
 
-    `names` are those of their programs, "" where nobody knows; there is one for each, or none at all.
+    `asked` are those among them that have had the signal of the step in force before they were ours. `names` are
+    those of their programs, "" where nobody knows; there is one for each, or none at all.
     """
 
-    __slots__ = ("names", "pids")
+    __slots__ = ("asked", "names", "pids")
     name = "orphans_adopted"
 
-    def __init__(self, *pids: int, names: tuple[str, ...] = (), at: float = 0.0) -> None:
+    def __init__(self, *pids: int, asked: tuple[int, ...] = (), names: tuple[str, ...] = (), at: float = 0.0) -> None:
         super().__init__(at=at)
         self.pids = pids
+        self.asked = asked
         self.names = names
 
 
 class OrphansEnded(Event):
-    """Children that we did not start have ended: (pid, how). Told only where somebody reads it."""
+    """Children that we did not start have ended: (pid, how).
 
-    __slots__ = ("endings",)
+    `names` are those of their programs, "" where nobody knows; there is one for each, or none at all.
+    """
+
+    __slots__ = ("endings", "names")
     name = "orphans_ended"
 
-    def __init__(self, *endings: tuple[int, Ending], at: float = 0.0) -> None:
+    def __init__(self, *endings: tuple[int, Ending], names: tuple[str, ...] = (), at: float = 0.0) -> None:
         super().__init__(at=at)
         self.endings = endings
+        self.names = names
 
 
 class Timeout(Event):
-    """The clock ran out."""
+    """The clock ran out.
 
-    __slots__ = ()
+    `unasked` are the living descendants that have not had the signal of the step in force, and that we may signal.
+    They are looked for only where the chart could ask them now (`Lifecycle.can_ask_late`).
+    """
+
+    __slots__ = ("names", "unasked")
     name = "timeout"
+
+    def __init__(self, *unasked: int, names: tuple[str, ...] = (), at: float = 0.0) -> None:
+        super().__init__(at=at)
+        self.unasked = unasked
+        self.names = names
 
 
 class Drained(Event):

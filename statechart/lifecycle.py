@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
     from statechart.chart import Arc
     from statechart.effects import Effect
-    from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, Terminate
+    from statechart.events import (
+        CommandEnded,
+        Ending,
+        Event,
+        Forward,
+        OrphansAdopted,
+        OrphansEnded,
+        Terminate,
+        Timeout,
+    )
 
 SIGKILL = 9  # the same on every Linux architecture (signal(7)), as is
 SIGCONT = 18  # on all but alpha, mips, parisc and sparc, for which there is no container image of Python
@@ -25,11 +34,12 @@ KILL_SECONDS = 1.0
 class Command:
     """A command: what was asked for, and what became of it."""
 
-    __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "step", "step_at", "told")
+    __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "reads_nothing", "step", "step_at", "told")
 
-    def __init__(self, argv: Sequence[str], pid: int | None) -> None:
+    def __init__(self, argv: Sequence[str], pid: int | None, *, reads_nothing: bool = False) -> None:
         self.argv = argv
         self.pid = pid  # None: never started
+        self.reads_nothing = reads_nothing  # its stdin is /dev/null, because another command has the terminal
         self.ending: Ending | None = None
         self.ended_at = 0.0
         self.step = 0  # the step that was in force when it ended
@@ -76,7 +86,8 @@ class Lifecycle:
 
     __slots__ = (
         *("commands", "steps", "timeout"),
-        *("state", "arc", "step", "step_at", "told", "told_at", "ended", "decider", "code"),
+        *("state", "arc", "step", "again", "step_at", "told", "told_at", "ended", "decider", "code"),
+        *("asked", "killing", "killed", "left"),
         "_effects",
     )
 
@@ -87,12 +98,18 @@ class Lifecycle:
         self.steps = steps
         self.timeout = timeout
         self.step = 0  # 0: none was sent yet
+        self.again = False  # the step has its time once more, for those that had not been asked
         self.step_at = 0.0  # when it was sent
         self.told = 0  # the signal that first told us to stop, or 0
         self.told_at = 0.0
         self.ended: list[Command] = []  # in the order of their end
         self.decider: Command | None = None  # whose code it is
         self.code = 0
+        # For the last line; they decide nothing.
+        self.asked = False  # a step other than SIGKILL has been sent,
+        self.killing = False  # and then a step of SIGKILL
+        self.killed: list[tuple[int, str]] = []  # orphans that it ended, by pid and name
+        self.left: tuple[tuple[int, str], ...] = ()  # orphans of a command whose end with 0 began the stop
         self._effects: list[Effect] = []
 
     def handle(self, event: Event) -> Taken:
@@ -110,8 +127,18 @@ class Lifecycle:
     def stage(self) -> str:
         """The state, with the step where one is in force: "TERMINATING [step 1 of 2]"."""
         if self.state in (State.TERMINATING, State.DRAINING):
-            return f"{self.state.name} [step {self.step} of {len(self.steps)}]"
+            return f"{self.state.name} [step {self.step} of {len(self.steps)}{', again' if self.again else ''}]"
         return self.state.name
+
+    @property
+    def can_ask_late(self) -> bool:
+        """Whether those that have not had the step's signal, if there are any, would be asked at its timeout.
+
+        SIGKILL is next, or the list ends: then our exit is a SIGKILL for all, as PID 1. Once per step, and not where
+        SIGKILL has been sent already.
+        """
+        sent, coming = self.steps[: self.step], self.steps[self.step : self.step + 1]
+        return not self.again and SIGKILL not in sent and (not coming or coming[0] == SIGKILL)
 
     # Guards
 
@@ -119,6 +146,10 @@ class Lifecycle:
         """Whether no command is left alive after these."""
         ended = [index for index, _ in event.endings]
         return not any(command.alive for index, command in enumerate(self.commands) if index not in ended)
+
+    def some_unasked(self, event: Timeout) -> bool:
+        """Whether somebody would be killed, or left alive, who has not been asked to stop."""
+        return bool(event.unasked) and self.can_ask_late
 
     def step_left(self, event: Event) -> bool:
         """Whether there is a step after the one in force."""
@@ -139,23 +170,38 @@ class Lifecycle:
     def restart_steps(self, event: Event) -> None:
         """Back to step 1."""
         self.step = 1
+        self.again = False
 
     def next_step(self, event: Event) -> None:
         """On to the next step."""
         self.step += 1
+        self.again = False
 
     def send_step(self, event: Event) -> None:
         """Send the step's signal to every child, and wait the step's time."""
         signum = self._step_signum
         self.step_at = event.at
         self._remember_sending(signum, own=not self.told)
+        self.asked |= signum != SIGKILL
+        self.killing |= signum == SIGKILL and self.asked
         self._send_step_to(None)
         last_kill = signum == SIGKILL and not self.step_left(event)
         self._effects.append(SetClock(max(self.timeout, KILL_SECONDS) if last_kill else self.timeout))
 
     def send_step_to_adopted(self, event: OrphansAdopted) -> None:
-        """Send the step's signal to those who missed it; the clock runs on."""
-        self._send_step_to(event.pids)
+        """Send the step's signal to those that have not had it yet; the clock runs on."""
+        pids = tuple(pid for pid in event.pids if pid not in event.asked)
+        if pids:
+            self._send_step_to(pids)
+
+    def send_step_to_unasked(self, event: Timeout) -> None:
+        """Send the step's signal to those that have not had it yet, and give everybody the step's time once more.
+
+        A shell that waits for a program in its foreground keeps SIGTERM to itself; so do mysqld_safe and npm.
+        """
+        self.again = True
+        self._send_step_to(event.unasked)
+        self._effects.append(SetClock(self.timeout))
 
     def record(self, event: CommandEnded) -> None:
         """Remember how the commands ended."""
@@ -167,6 +213,14 @@ class Lifecycle:
             command.step_at = self.step_at
             command.told = self.told
             self.ended.append(command)
+        if not self.step and any(not ending.code for _, ending in event.endings):
+            self.left = event.left
+
+    def record_orphans(self, event: OrphansEnded) -> None:
+        """Remember the orphans that our SIGKILL has ended after they had been asked to stop."""
+        names = event.names or [""] * len(event.endings)
+        dead = zip(event.endings, names, strict=True)
+        self.killed += [(pid, name) for (pid, ending), name in dead if self.killing and ending.signum == SIGKILL]
 
     def choose_code(self, event: CommandEnded) -> None:
         """The exit status is that of the first command that failed, else 0."""

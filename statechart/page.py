@@ -51,8 +51,8 @@ def diagram(found: Trace) -> tuple[Markup, str]:
     if program is None:
         return Markup(), GRAPHVIZ
     numbers = found.header["signals"]
-    forward = [numbers[name] for name in found.header["forward"]]
-    unfolded = unfold.Unfolded(run.steps, run.timeout, forward, lambda number: plain(found.signame(number)))
+    forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
+    unfolded = unfold.Unfolded(run.steps, run.timeout, forward, lambda number: plain(found.signame(number)), stop=stop)
     graph = unfold.dot(unfolded, Counter(unfold.edge(taken) for _, taken in found.taken))
     command = [program, "-Tsvg"]
     try:

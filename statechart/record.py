@@ -23,7 +23,7 @@ from statechart.lifecycle import Command, Lifecycle, Taken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, TypeVar
 
     from statechart.effects import Effect
@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 ENDLESS = float("inf")
-PLAIN = {kind.name: kind for kind in (Timeout, Drained, Suspend, Resume)}
+PLAIN = {kind.name: kind for kind in (Drained, Suspend, Resume)}
 
 
 # Written
 
 
-def header(run: Lifecycle, forward: Iterable[int], numbers: Mapping[str, int], **about: object) -> Entry:
+def header(
+    run: Lifecycle, forward: Iterable[int], stop_on: Iterable[int], numbers: Mapping[str, int], **about: object
+) -> Entry:
     """The first line: the schema, what `about` says of the run, what the machine was given, all signals by name."""
     names = {number: name for name, number in numbers.items()}
     return {
@@ -50,7 +52,11 @@ def header(run: Lifecycle, forward: Iterable[int], numbers: Mapping[str, int], *
         "steps": [names[number] for number in run.steps],
         "timeout": _or_null(run.timeout),
         "forward": [names[number] for number in forward],
-        "commands": [{"pid": command.pid, "argv": list(command.argv)} for command in run.commands],
+        "stop_on": [names[number] for number in stop_on],
+        "commands": [
+            {"pid": command.pid, "argv": list(command.argv), "reads_nothing": command.reads_nothing}
+            for command in run.commands
+        ],
         "signals": dict(numbers),
     }
 
@@ -77,13 +83,23 @@ def _fields(event: Event, signame: Signame) -> Entry:
     if isinstance(event, Forward | Terminate):
         return {"signal": signame(event.signum)}
     if isinstance(event, CommandEnded):
-        return {"endings": [{"command": index, **_ending(ending, signame)} for index, ending in event.endings]}
+        endings = [{"command": index, **_ending(ending, signame)} for index, ending in event.endings]
+        return {"endings": endings, "left": [{"pid": pid, "name": name} for pid, name in event.left]}
     if isinstance(event, OrphansEnded):
-        return {"endings": [{"pid": pid, **_ending(ending, signame)} for pid, ending in event.endings]}
+        dead = zip(event.endings, _names(event.names, event.endings), strict=True)
+        return {"endings": [{"pid": pid, "name": name, **_ending(ending, signame)} for (pid, ending), name in dead]}
     if isinstance(event, OrphansAdopted):
-        names = event.names or [""] * len(event.pids)
-        return {"adopted": [{"pid": pid, "name": name} for pid, name in zip(event.pids, names, strict=True)]}
+        adopted = zip(event.pids, _names(event.names, event.pids), strict=True)
+        return {"adopted": [{"pid": pid, "name": name, "asked": pid in event.asked} for pid, name in adopted]}
+    if isinstance(event, Timeout):
+        unasked = zip(event.unasked, _names(event.names, event.unasked), strict=True)
+        return {"unasked": [{"pid": pid, "name": name} for pid, name in unasked]}
     return {}
+
+
+def _names(names: tuple[str, ...], each: Sequence[object]) -> Sequence[str]:
+    """A name for each, "" where there are none."""
+    return names or [""] * len(each)
 
 
 def _ending(ending: Ending, signame: Signame) -> Entry:
@@ -118,11 +134,13 @@ def run_of(entry: Entry) -> Lifecycle:
     _a(int, entry["pid"])
     _amount(entry["time"])
     numbers = {name: _a(int, number) for name, number in entry["signals"].items()}
-    steps, _ = ([numbers[name] for name in _a(list, entry[key])] for key in ("steps", "forward"))
+    steps, _, _ = ([numbers[name] for name in _a(list, entry[key])] for key in ("steps", "forward", "stop_on"))
     commands = []
     for each in _a(list, entry["commands"]):
         pid = each["pid"]
-        commands.append(Command(_some(str, each["argv"]), None if pid is None else _a(int, pid)))
+        reads_nothing = _a(bool, each["reads_nothing"])
+        argv, pid = _some(str, each["argv"]), None if pid is None else _a(int, pid)
+        commands.append(Command(argv, pid, reads_nothing=reads_nothing))
     return Lifecycle(commands, _some(int, steps), _seconds_of(entry["timeout"]))
 
 
@@ -141,15 +159,27 @@ def _event_of(entry: Entry, numbers: Mapping[str, int]) -> Event:
     elif name == Terminate.name:
         event = Terminate(numbers[entry["signal"]], at=at)
     elif name == CommandEnded.name:
-        event = CommandEnded(*_endings_of(entry, "command", numbers), at=at)
+        left = zip(*_named(entry, "left"), strict=True)
+        event = CommandEnded(*_endings_of(entry, "command", numbers), left=tuple(left), at=at)
     elif name == OrphansEnded.name:
-        event = OrphansEnded(*_endings_of(entry, "pid", numbers), at=at)
+        _, names = _named(entry, "endings")
+        event = OrphansEnded(*_endings_of(entry, "pid", numbers), names=names, at=at)
     elif name == OrphansAdopted.name:
-        adopted = [(_a(int, each["pid"]), _a(str, each["name"])) for each in _a(list, entry["adopted"])]
-        event = OrphansAdopted(*(pid for pid, _ in adopted), names=tuple(name for _, name in adopted), at=at)
+        pids, names = _named(entry, "adopted")
+        asked = tuple(each["pid"] for each in entry["adopted"] if _a(bool, each["asked"]))
+        event = OrphansAdopted(*pids, asked=asked, names=names, at=at)
+    elif name == Timeout.name:
+        pids, names = _named(entry, "unasked")
+        event = Timeout(*pids, names=names, at=at)
     else:
         event = PLAIN[name](at=at)
     return event
+
+
+def _named(entry: Entry, key: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Pids and names."""
+    each = _a(list, entry[key])
+    return tuple(_a(int, one["pid"]) for one in each), tuple(_a(str, one["name"]) for one in each)
 
 
 def _endings_of(entry: Entry, whose: str, numbers: Mapping[str, int]) -> list[tuple[int, Ending]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statechart import report
 from statechart.effects import SetClock, Step
-from statechart.events import CommandEnded, Forward, OrphansAdopted, OrphansEnded, Resume, Suspend, Terminate
+from statechart.events import CommandEnded, Forward, OrphansAdopted, OrphansEnded, Resume, Suspend, Terminate, Timeout
 from statechart.trace import how, orphan, who, words
 
 TYPE_CHECKING = False
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 
 class Story:
-    """The lines of one run. It remembers the names of orphans."""
+    """The lines of one run."""
 
     def __init__(self, run: Lifecycle, signame: Signame) -> None:
         self._run = run
         self._signame = signame
-        self._names: dict[int, str] = {}
 
     def started(self) -> list[str]:
         """A line for each command that was started."""
@@ -40,13 +39,19 @@ class Story:
             commands = [self._run.commands[index] for index, _ in event.endings]
             lines = [report.fate(self._run, command, signame, total=True) for command in commands]
         elif isinstance(event, OrphansAdopted):
-            self._names.update(zip(event.pids, event.names, strict=False))
+            names = dict(zip(event.pids, event.names, strict=False))
             sent = [signame(effect.signums[0]) for effect in taken.effects if isinstance(effect, Step)]
             also = f", and sent it {sent[0]}" if sent else ""
-            lines = [f"adopted {orphan(pid, self._names.get(pid, ''))}{also}" for pid in event.pids]
+            lines = [
+                f"adopted {orphan(pid, names.get(pid, ''))}{' (already asked to stop)' if pid in event.asked else also}"
+                for pid in event.pids
+            ]
         elif isinstance(event, OrphansEnded):
-            dead = [(orphan(pid, self._names.pop(pid, "")), ending) for pid, ending in event.endings]
-            lines = [f"reaped {who}, which {how(ending, signame)}" for who, ending in dead]
+            dead = zip(event.endings, event.names or [""] * len(event.endings), strict=True)
+            lines = [f"reaped {orphan(pid, name)}, which {how(ending, signame)}" for (pid, ending), name in dead]
+        elif isinstance(event, Timeout) and event.unasked:
+            unasked = map(orphan, event.unasked, event.names or [""] * len(event.unasked))
+            lines = [f"not asked to stop yet: {', '.join(unasked)}"]
         elif isinstance(event, Suspend | Resume):
             lines = [f"{event.name}: {words(effect, signame)}" for effect in taken.effects]
         return lines
@@ -54,7 +59,7 @@ class Story:
     def _step(self, taken: Taken) -> list[str]:
         clocks = [effect.seconds for effect in taken.effects if isinstance(effect, SetClock)]
         sent = [effect for effect in taken.effects if isinstance(effect, Step)]
-        number = f"step {self._run.step} of {len(self._run.steps)}"
+        number = f"step {self._run.step} of {len(self._run.steps)}" + (", again" if self._run.again else "")
         return [
             f"{number}: {words(effect, self._signame)}; waiting {_up_to(clock)}{report.seconds(clock)}"
             for effect, clock in zip(sent, clocks, strict=False)

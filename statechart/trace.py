@@ -10,7 +10,7 @@ diagram. Right of the slash what is done about it.
 from __future__ import annotations
 
 from statechart.effects import Relay, ResumeAll, SetClock, Step, SuspendAll
-from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, OrphansEnded, Terminate
+from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, OrphansEnded, Terminate, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,9 +101,12 @@ def _detail(event: Event, commands: Sequence[Command], signame: Signame) -> str:
     if isinstance(event, CommandEnded):
         return ", ".join(f"{who(commands[index])} {how(ending, signame)}" for index, ending in event.endings)
     if isinstance(event, OrphansAdopted):
-        return ", ".join(map(orphan, event.pids, event.names or [""] * len(event.pids)))
+        names = zip(event.pids, event.names or [""] * len(event.pids), strict=True)
+        return ", ".join(orphan(pid, name) + (" asked before" if pid in event.asked else "") for pid, name in names)
     if isinstance(event, OrphansEnded):
         return ", ".join(f"{orphan(pid)} {how(ending, signame)}" for pid, ending in event.endings)
+    if isinstance(event, Timeout) and event.unasked:
+        return "not asked yet: " + ", ".join(map(orphan, event.unasked, event.names or [""] * len(event.unasked)))
     return ""
 
 
@@ -112,7 +115,7 @@ def words(effect: Effect, signame: Signame) -> str:
     if isinstance(effect, Relay):
         return f"{signame(effect.signum)} to every child"
     if isinstance(effect, Step):
-        whom = "every child" if effect.pids is None else "the adopted"
+        whom = "every child" if effect.pids is None else "those not asked yet"
         names = ", ".join(map(signame, effect.signums))
         return f"{names} to {'every descendant' if effect.tree else whom}"
     if isinstance(effect, SetClock):

@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 ENDLESS = float("inf")
 DOCKER, KUBERNETES = 10, 30  # seconds that each gives a stop by default
 RUNNING, EXITED = State.RUNNING.name, State.EXITED.name
-SIGTERM, ORPHAN = 15, 1  # any signal, and any pid, would do
+SIGTERM, ORPHAN, GRANDCHILD = 15, 1, -1  # any signal, and any pids, would do
 
 GAP = "\N{NO-BREAK SPACE}"  # from a line to its label: an SVG would not show a space
 UP, DOWN = ["tailport=n", "headport=s"], ["tailport=s"]
+MOST = 6  # signals that a caption names
 WIDE = 50  # characters; a label beyond that has two lines
 TAKEN = ["class=taken", "penwidth=3"]
 UNTAKEN = ["class=untaken", "penwidth=0.5", "color=gray60", "fontcolor=gray60"]
@@ -65,11 +66,19 @@ class Unfolded:
     """
 
     def __init__(
-        self, steps: Sequence[int], timeout: float, forward: Collection[int], signame: Signame, commands: int = 2
+        self,
+        steps: Sequence[int],
+        timeout: float,
+        forward: Collection[int],
+        signame: Signame,
+        commands: int = 2,
+        *,
+        stop: Collection[int] = (SIGTERM,),
     ) -> None:
         self._steps = steps
         self._timeout = timeout
         self._forward = forward
+        self.stop = [signame(number) for number in sorted(stop, key=lambda number: number != SIGTERM)]
         self._signame = signame
         self._commands = commands
         self.states: dict[str, list[str]] = {}
@@ -114,7 +123,7 @@ class Unfolded:
         event: Event = Terminate(SIGTERM)
         while run.state is not State.EXITED:
             total += sum(effect.seconds for effect in run.handle(event).effects if isinstance(effect, SetClock))
-            event = Timeout()
+            event = Timeout(GRANDCHILD)
         return total
 
 
@@ -147,9 +156,9 @@ class _Situation:
         """What decides what can come next, but for the exit code."""
         return self.run.stage, self.alive, self.sent
 
-    def place(self) -> tuple[int, int]:
+    def place(self) -> tuple[int, int, bool]:
         """Where its stage stands among the others: by state and step."""
-        return list(State).index(self.run.state), self.run.step
+        return list(State).index(self.run.state), self.run.step, self.run.again
 
     def possible(self, forward: Iterable[int]) -> Iterator[Event]:
         """What can happen next: of each kind of event what makes a difference."""
@@ -164,6 +173,7 @@ class _Situation:
         yield OrphansEnded((ORPHAN, Ending(0)))
         if any(isinstance(effect, SetClock) and effect.seconds < ENDLESS for effect in self.sent):
             yield Timeout()
+            yield Timeout(GRANDCHILD)
         yield Suspend()
         yield Resume()
         if not self.alive:
@@ -191,8 +201,15 @@ def caption(unfolded: Unfolded) -> list[str]:
         most = f"{seconds(longest)} ({longest:.0f} s)"
     return [
         f"A stop takes at most {most}: docker stop -t and terminationGracePeriodSeconds must be longer; {default}.",
-        "Another SIGTERM starts the steps over, and with them this time.",
+        f"{_or(unfolded.stop)} starts the steps. Another one starts them over, and the time too.",
     ]
+
+
+def _or(names: Sequence[str]) -> str:
+    """Join names: "A, B or C". An ordinary process can be stopped by fifty signals: then the first few."""
+    if len(names) > MOST:
+        names = [*names[:MOST], f"{len(names) - MOST} others"]
+    return " or ".join([*[", ".join(names[:-1])] * (len(names) > 1), *names[-1:]])
 
 
 def mermaid(unfolded: Unfolded) -> str:
@@ -233,13 +250,13 @@ def dot(unfolded: Unfolded, taken: Mapping[Edge, int] | None = None) -> str:
     lines += ['    edge [fontname="sans-serif", fontsize=10];', f"    label={_quoted(caption(unfolded))};"]
     lines += [drawn("start", "shape=point"), drawn(f"start -> {RUNNING}", f"label={_quoted([GAP + 'start'], 'l')}")]
     # Of the edges in a cycle dot draws upwards the one that leads to a node which stands before the others here.
-    for stage in sorted(unfolded.states, key=lambda stage: (stage == EXITED, _step(stage))):
+    for stage in sorted(unfolded.states, key=lambda stage: (stage == EXITED, _rank(stage))):
         label = f"label={_quoted([stage, *unfolded.states[stage]])}"
         lines.append(drawn(_id(stage), label, *(["peripheries=2"] if stage == EXITED else []), was=stage in visited))
     # Those taken come first: of two loops dot draws the second around the first, and through words of several lines.
     for (before, after, was), labels in sorted(arrows.items(), key=lambda arrow: not arrow[0][2]):
         # Ports, or an edge would leave through the words beside the loop.
-        ports = [] if before == after else UP if 0 < _step(after) < _step(before) else DOWN
+        ports = [] if before == after else UP if (0, False) < _rank(after) < _rank(before) else DOWN
         label = f"label={_quoted([GAP + label for label in labels], 'l')}"
         lines.append(drawn(f"{_id(before)} -> {_id(after)}", label, *ports, was=was))
     return "\n".join([*lines, "}"])
@@ -261,7 +278,7 @@ def _label(unfolded: Unfolded, key: Edge) -> str:
     _, event, after = key
     effects = unfolded.edges[key]
     if effects and effects == unfolded.states[after]:
-        effects = [f"step {_step(after)}"]
+        effects = [f"step {_step(after)}" + (", again" if _rank(after)[1] else "")]
     return f"{event} / {', '.join(effects)}" if effects else event  # to Mermaid a semicolon is the end of the line
 
 
@@ -270,10 +287,15 @@ def _step(stage: str) -> int:
     return int(stage.partition("[step ")[2].partition(" ")[0] or 0)
 
 
+def _rank(stage: str) -> tuple[int, bool]:
+    """Its place among the stages of its state."""
+    return _step(stage), "again" in stage
+
+
 def _id(stage: str) -> str:
-    """What the pictures call a stage: TERMINATING_1."""
-    number = _step(stage)
-    return stage.partition(" ")[0] + (f"_{number}" if number else "")
+    """What the pictures call a stage: TERMINATING_1, TERMINATING_1_AGAIN."""
+    number, again = _rank(stage)
+    return stage.partition(" ")[0] + (f"_{number}" if number else "") + ("_AGAIN" if again else "")
 
 
 def _quoted(lines: Iterable[str], end: str = "n") -> str:
