@@ -92,6 +92,11 @@ class Run:
             assert line in left, f"heard {line!r} instead of one of {left}; stderr: {self.err}"
             left.remove(line)
 
+    def hear_in_order(self, *expected: str) -> None:
+        """Wait for these lines, in this order."""
+        for line in expected:
+            self.hear(line)
+
     def ready(self, *names: str) -> None:
         """Wait until these kids are ready."""
         while not set(names) <= set(self.pids):

@@ -5,6 +5,7 @@ python -m tests.readme: write them anew.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -12,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from muinit import usage
-from statechart import diagram
+from muinit import signals, usage
+from statechart import diagram, meanings
 from tests import exit_table
 from tests.harness import MUINIT, ROOT
 
@@ -21,6 +22,7 @@ README = ROOT / "README.md"
 STUBBORN = """sh -c "trap '' TERM; exec sleep 60\""""
 SAMPLE = f"muinit -t 0.5 --trace-states --- {STUBBORN} --- sh -c 'sleep 0.2; exit 3'"
 STORY = f"muinit -v -t 0.5 --- {STUBBORN} --- sh -c '(sleep 50 &); sleep 0.3; exit 3'"
+UNASKED = """muinit -v -t 0.5 --- bash -c 'trap "echo saved; exit 0" TERM; sleep 60' &"""
 TRACE = "muinit -q --trace-file run.jsonl --- sleep 60 --- sh -c 'exit 3'"
 LONGEST = "muinit --diagram table -k TERM,INT,KILL -t 5"
 
@@ -36,6 +38,22 @@ def sample(command: str) -> str:
     return f"$ {command}; echo $?\n{done.stderr}{done.returncode}"
 
 
+def unasked() -> str:
+    """A stop in which a shell keeps the signal to itself."""
+    script = f"{UNASKED}\nsleep 0.3; kill $!; wait $!; echo $?"
+    path = f"{Path(MUINIT[0]).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+        env={**os.environ, "PATH": path},
+    )
+    first, second = script.splitlines()
+    return f"$ {first}\n$ {second}\n{done.stdout}"
+
+
 def trace_file() -> str:
     """Two lines of a real trace, and what is said when it is replayed."""
     with tempfile.TemporaryDirectory() as directory:
@@ -45,6 +63,43 @@ def trace_file() -> str:
         done = subprocess.run(replay, capture_output=True, text=True, check=True, cwd=directory)
     looked = f"$ {TRACE}\n$ sed -n '2p;$p' run.jsonl\n{lines[1]}\n{lines[-1]}\n"
     return f"{looked}$ python -m statechart replay run.jsonl\n{done.stdout}"
+
+
+WORDS = {
+    meanings.FORWARD: "forwarded to every command and every adopted orphan",
+    meanings.STOP: "starts the termination steps, or starts them over",
+    meanings.SUSPEND: "suspends the commands, then muinit: see [the terminal](#the-terminal)",
+    meanings.RESUME: "resumes the commands",
+    meanings.REAP: "reap: ask the kernel until it has no more",
+    meanings.SHIELDED: "ignored, as the kernel does it, and said once",
+    meanings.NOTHING: "nothing",
+}
+
+
+def signal_table() -> str:
+    """What each signal means where no option names one, and which options can name it; alike ones in one row."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    known = signals.by_name()
+    as_init, as_other = (meanings.meanings(known, init=init) for init in (True, False))
+    for name, number in known.items():
+        named = [
+            "no" if name == "SIGTERM" or why_not(name) else "yes"
+            for why_not in (meanings.cannot_be_forwarded, meanings.cannot_stop)
+        ]
+        row = WORDS[as_init[number]], WORDS[as_other[number]], *named
+        rows.setdefault(row, []).append(name.removeprefix("SIG"))
+    lines = ["| signals | as PID 1 | as another process | `-s` | `--stop-on` |", "| --- | --- | --- | --- | --- |"]
+    for row, names in rows.items():
+        lines.append(f"| {_ranges(names)} | {' | '.join(row)} |")
+    senders = [f"| {name.removeprefix('SIG')} | {who} |" for name, who in meanings.SENDERS.items()]
+    return "\n".join([*lines, "", "| signal | who sends it |", "| --- | --- |", *senders])
+
+
+def _ranges(names: list[str]) -> str:
+    """The names, with the real-time signals, of which there are thirty, in a few words."""
+    plain = [name for name in names if not name.startswith("RT")]
+    others = [name for name in names if name.startswith("RT")]
+    return ", ".join(plain + (others if len(others) < 3 else ["the other real-time signals"]))
 
 
 def without_chance(trace: str) -> str:
@@ -62,6 +117,8 @@ def blocks() -> dict[str, str]:
         "longest": f"```console\n$ {LONGEST} | head -1\n{run(LONGEST).stdout.splitlines()[0]}\n```",
         "story": f"```console\n{sample(STORY)}\n```",
         "trace-file": f"```console\n{trace_file()}```",
+        "signals": signal_table(),
+        "unasked": f"```console\n{unasked()}```",
         "exit-status": exit_table.table(),
         "table": diagram.table(),
     }

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from errno import EAGAIN
 from math import ceil, inf
 
-from muinit.kernel import Kernel
+from muinit.kernel import Kernel, in_order
 from muinit.procfs import Procfs
 from muinit.signals import RTMIN, SIGCHLD, SIGCONT, SIGKILL, SIGTSTP, name
 from muinit.terminal import Terminal
@@ -87,6 +87,7 @@ class Process:
 
     __slots__ = (
         "beyond",
+        "beyond_since",
         "blocked",
         "children",
         "command",
@@ -126,6 +127,7 @@ class Process:
         self.queued = False  # it has something to act on
         self.doom = 0  # the signal that it is dying of: it runs no more
         self.status = 0  # of wait(2)
+        self.beyond_since: int = parent.beyond_since if parent else 0  # the number of a call
         self.beyond: bool = parent is not None and parent.beyond  # of another user
         self.unreported = 0  # the signal that stopped it, until its parent was told
         self.command = -1  # its index, if it is a command
@@ -159,6 +161,11 @@ class SimProcfs(Procfs):
                 found[pid] = (process.state, parent, process.group, process.serial)
         kernel.freed = None
         return found
+
+    def started(self, pid: int) -> int:
+        self._kernel.gap()
+        process = self._kernel.table.get(pid)
+        return process.serial if process else 0
 
     def name(self, pid: int) -> str:
         self._kernel.gap()
@@ -242,8 +249,10 @@ class SimKernel(Kernel):
         self._caught: frozenset[int] = frozenset()
         self._typed_stop = False
         # What happened, for those who check
+        self.everybody: list[Process] = []
         self.commands: list[Process] = []
         self.reaped: list[Process] = []  # commands, in this order
+        self.reaped_orphans: list[Process] = []
         self.reaps: list[int] = []  # the number of the last call of each reap()
         self.wronged: list[str] = []  # signals to somebody who is not our descendant
         self.refused: set[tuple[Process, int]] = set()  # whom we may not signal, and the signal that we tried
@@ -334,6 +343,7 @@ class SimKernel(Kernel):
             return None
         self._serial += 1
         process = self.table[pid] = Process(pid, self._serial, program, parent)
+        self.everybody.append(process)
         if parent is not None:
             parent.children.append(process)
             if parent is not self.us:
@@ -383,6 +393,7 @@ class SimKernel(Kernel):
             self._stop(process, SIGSTOP)
         elif what.verb == "setuid":
             process.beyond = True
+            process.beyond_since = self.calls
 
     def _act(self, process: Process) -> None:
         """Act on the death that it is dying, or on the first of its signals."""
@@ -572,10 +583,13 @@ class SimKernel(Kernel):
         for process in targets:
             if not process.ours or process is self.us:
                 self.wronged.append(f"{name(signum)} to pid {process.pid} ({process.program.name})")
-            self.sent += 1
-            process.sent.append((self.calls, signum, process.alive))
+            if signum:
+                self.sent += 1
+                process.sent.append((self.calls, signum, process.alive))
             if not process.beyond or (signum == SIGCONT and process.session == self.us.session):
                 allowed = True
+                if not signum:  # only asked whether we may
+                    continue
                 if self._log is not None:
                     self._note(process, f"is sent {name(signum)}" + ("" if process.alive else ", a zombie"))
                 self.send(process, signum)
@@ -620,8 +634,7 @@ class SimKernel(Kernel):
                 return statuses, not children
             if child.state == ZOMBIE:
                 self._forget(child.pid)
-                if child.command >= 0:
-                    self.reaped.append(child)
+                (self.reaped if child.command >= 0 else self.reaped_orphans).append(child)
                 self._release(child)
                 statuses.append((child.pid, child.status))
             else:
@@ -631,6 +644,10 @@ class SimKernel(Kernel):
     def _is_there(self, pid: int) -> bool:
         self.gap()
         return bool(self._group(-pid))
+
+    def group(self, pid: int) -> int:
+        self.gap()
+        return self.table[pid].group if pid in self.table else 0
 
     def kill(self, pid: int, signum: int) -> None:
         self.gap()
@@ -698,5 +715,6 @@ class SimKernel(Kernel):
         if len(arrived) > 1 and self._random() > 0.5:  # those that came while we waited run as they came
             index = int(self._random() * len(arrived))
             arrived = arrived[index:] + arrived[:index]
+        arrived = in_order(arrived)
         self.on_wake(arrived)
         return arrived

@@ -19,25 +19,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from errno import ENOENT
 from functools import partial
+from itertools import pairwise
 from math import inf
 from typing import TypeVar
 
 from muinit import signals
 from muinit.loop import Loop
-from muinit.signals import SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTSTP
-from statechart import record, trace
+from muinit.signals import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTSTP
+from statechart import record, report, trace
 from statechart.chart import State
-from statechart.effects import Exit
-from statechart.events import Ending, Event
+from statechart.effects import Exit, Step
+from statechart.events import Ending, Event, Timeout
 from statechart.lifecycle import Command, Lifecycle, Taken
+from statechart.meanings import NOTHING, meanings
 from statechart.replay import TraceError, read, replay
 from tests.edges import ROWS, edge_of
-from tests.simkernel import TICK, Do, EndlessError, Process, Program, SimKernel
+from tests.simkernel import HARMLESS, TICK, Do, EndlessError, Process, Program, SimKernel
 
 T = TypeVar("T")
 Random = Callable[[], float]
 
-SIGUSR1, SIGSTOP = 10, 19
+SIGQUIT, SIGUSR1, SIGSTOP, SIGPWR = 3, 10, 19, 30
 RT = signals.RTMIN + 1
 NUMBERS = {signals.name(number): number for number in signals.ALL}
 LAST_CALL = 8.0  # seconds: by then muinit is told to stop
@@ -54,7 +56,8 @@ class World:
     programs: list[Program]
     steps: Sequence[int] = (SIGTERM, SIGKILL)
     timeout: float = 2.0
-    forward: frozenset[int] = frozenset({SIGINT})
+    forward: frozenset[int] = frozenset()  # that -s names
+    stop_on: frozenset[int] = frozenset()  # that --stop-on names
     pid1: bool = False
     proc: bool = True
     terminal: bool = False
@@ -68,7 +71,8 @@ class World:
 
     def __str__(self) -> str:
         options = [f"-k {','.join(map(signals.name, self.steps))} -t {self.timeout:g}"]
-        options += [f"-s {','.join(map(signals.name, sorted(self.forward)))}"]
+        options += [f"-s {','.join(map(signals.name, sorted(self.forward)))}"] if self.forward else []
+        options += [f"--stop-on {','.join(map(signals.name, sorted(self.stop_on)))}"] if self.stop_on else []
         options += ["as PID 1"] if self.pid1 else []
         options += [] if self.proc else ["without /proc"]
         options += ["on a terminal"] if self.terminal else []
@@ -79,19 +83,32 @@ class World:
         return "\n".join(lines)
 
     @property
-    def caught(self) -> set[int]:
-        """What muinit catches (`muinit.__main__`): PID 1 needs not die of what kills others."""
-        unasked = set() if self.pid1 else {SIGTSTP, *signals.DEADLY}
-        return {SIGCHLD, SIGCONT, SIGTERM, *self.forward, *unasked}
+    def meanings(self) -> dict[int, str]:
+        """What each signal means to muinit (`muinit.__main__`)."""
+        return meanings(NUMBERS, self.forward, self.stop_on, init=self.pid1)
+
+    def passes_on(self, signum: int) -> bool:
+        """Whether this signal is forwarded: section 3 of the design, said once more."""
+        named = signum in self.forward or (not self.forward and signum == SIGINT and signum not in self.stop_on)
+        return named and signum not in (SIGTERM, SIGCONT)
 
     def stops_us(self, signum: int) -> bool:
-        """Whether this signal tells muinit to stop."""
-        return signum == SIGTERM or (signum in signals.DEADLY and signum not in self.forward)
+        """Whether this signal tells muinit to stop: section 3 of the design, said once more."""
+        if signum == SIGTERM or signum in self.stop_on:
+            return True
+        if self.passes_on(signum) or signum in HARMLESS | {SIGTSTP}:
+            return False
+        by_default = signum in (SIGQUIT, SIGPWR, 37) and not self.stop_on
+        return by_default or not self.pid1
 
     def seconds(self) -> float:
-        """How long the steps take, all of them."""
+        """How long the steps take, all of them, with none of them twice."""
         last = max(self.timeout, 1.0) if self.steps[-1] == SIGKILL else self.timeout
         return self.timeout * (len(self.steps) - 1) + last if len(self.steps) > 1 else last
+
+    def extension(self) -> float:
+        """How much longer, where somebody is asked late: there is one step before SIGKILL or the end."""
+        return 0.0 if self.steps[0] == SIGKILL or not self.proc else self.timeout
 
 
 def pick(rand: Random, *choices: T) -> T:
@@ -161,8 +178,10 @@ def make_world(rand: Random) -> World:
         (SIGTERM,),
         (SIGKILL, SIGTERM),
     )
-    forward = pick(rand, (SIGINT,), (SIGINT,), (SIGINT, SIGHUP), (RT, SIGINT), (SIGTERM, SIGUSR1), (SIGCONT, SIGTSTP))
-    world.forward = frozenset(forward)
+    forward = pick(rand, (), (SIGINT,), (SIGINT, SIGHUP), (RT, SIGINT), (SIGTERM, SIGUSR1), (SIGCONT, SIGTSTP))
+    stop_on = pick(rand, (), (), (), (SIGQUIT,), (SIGINT,), (SIGUSR1, SIGHUP))
+    world.stop_on = frozenset(stop_on)
+    world.forward = frozenset(forward) - world.stop_on
     world.lively = pick(rand, 0.02, 0.05, 0.1, 0.2, 0.4, 0.0)
     kind = rand()
     if kind > 0.6:
@@ -186,7 +205,7 @@ def make_world(rand: Random) -> World:
         elif world.terminal and rand() > 0.5:
             target, signum = "foreground", pick(rand, SIGINT, SIGTSTP)
         else:
-            others = SIGTERM, SIGINT, SIGHUP, RT, SIGUSR1, SIGCONT, SIGTSTP
+            others = SIGTERM, SIGINT, SIGHUP, RT, SIGUSR1, SIGCONT, SIGTSTP, SIGQUIT, SIGPWR, 37
             target, signum = "muinit", pick(rand, *others, *sorted(world.forward))
         world.outside += [(at, target, signum)] * pick(rand, 1, 1, 2)
     world.watched = rand() > 0.5
@@ -202,7 +221,9 @@ class Window:
 
     `stayed` are the children that muinit had, alive, from its begin to its end, and `tree` all descendants of that
     kind, if it and each of its ancestors kept its parent; `step` is the signal of the step in force at its end, or 0,
-    and `since` the number of the call from which it was in force.
+    and `since` the number of the call from which it was in force. If muinit has looked for those that had not been
+    asked, `looked` are those that it must have found: all descendants from the begin until then, who kept their
+    parents; `asked` is the signal.
     """
 
     start: int
@@ -212,18 +233,27 @@ class Window:
     tree: list[Process]
     step: int
     since: int
+    looked: list[Process] = field(default_factory=list)
+    asked: int = 0
 
 
 class Traced(Lifecycle):
     """One whose decisions are told, also where muinit itself has no reader for them."""
 
     def __init__(
-        self, commands: list[Command], steps: Sequence[int], timeout: float, tell: Callable[[Taken], None]
+        self,
+        commands: list[Command],
+        steps: Sequence[int],
+        timeout: float,
+        tell: Callable[[Taken], None],
+        before: Callable[[Event], None],
     ) -> None:
         super().__init__(commands, steps, timeout)
         self._tell = tell
+        self._before = before
 
     def handle(self, event: Event) -> Taken:
+        self._before(event)
         taken = super().handle(event)
         self._tell(taken)
         return taken
@@ -240,6 +270,8 @@ class History:
         self.taken: list[Taken] = []
         self.warnings: list[str] = []
         self.windows: list[Window] = []
+        self.vain: list[str] = []  # those that a step was to be repeated for, though we may not signal them
+        self.wakes: list[list[int]] = []  # the signals that each wait() has returned
         self.begun = -1.0  # when the steps last began
         self.before = 0  # how many commands were reaped before muinit knew of one that could not be started
         self.told = 0  # the number of the call from which on muinit was told to stop, or 0
@@ -248,7 +280,9 @@ class History:
         self._log = log
         self._wake: tuple[int, list[int]] = (0, [])
         self._parents: dict[Process, Process | None] = {}  # of all descendants at the last wake
-        self._step = self._since = self._unstopped = 0
+        self._step = self._since = self._unstopped = self._asked = 0
+        self._looked: list[Process] = []
+        self.steps: list[tuple[int, int]] = []  # the number of the call after which each step was sent, and its signal
         self.kernel = SimKernel(
             rand,
             lively=world.lively,
@@ -284,12 +318,13 @@ class History:
                 except OSError as error:
                     failure = (index, Ending(127 if error.errno == ENOENT else 126, failure="was not started"))
             commands.append(Command([program.name], pid))
-        kernel.catch(world.caught)
+        meaning = world.meanings
+        kernel.catch(signum for signum, what in meaning.items() if what != NOTHING)
         self.failure = failure
-        self.life = Traced(commands, world.steps, world.timeout, self._taken)
+        self.life = Traced(commands, world.steps, world.timeout, self._taken, self._before)
         watch = (lambda _: None) if world.watched else None
         self._say(trace.started(self.life))
-        loop = self._loop(kernel, self.life, world.forward, self._say, watch=watch, started_at=0.0)
+        loop = self._loop(kernel, self.life, meaning, self._say, watch=watch, started_at=0.0)
         before = kernel.reap()[0] if failure else []
         self.before = len(kernel.reaped)
         self._on_wake([])
@@ -303,12 +338,26 @@ class History:
         if self._log is not None:
             self._log(line)
 
+    def _before(self, event: Event) -> None:
+        if isinstance(event, Timeout) and self.life.can_ask_late and self.world.proc:
+            self._looked = [one for one in self._parents if one is not self.kernel.us and self._stayed(one)]
+            self._asked = self.life.steps[self.life.step - 1]
+            self.vain += [
+                f"pid {pid}"
+                for pid in event.unasked
+                if (one := self.kernel.table.get(pid)) and one.beyond and one.beyond_since < self._wake[0]
+            ]
+
     def _taken(self, taken: Taken) -> None:
         self.taken.append(taken)
+        for effect in taken.effects:
+            if isinstance(effect, Step) and effect.pids is None:
+                self.steps.append((self.kernel.calls, effect.signums[0]))
         self._say(trace.taken(self.life, taken, signals.name))
 
     def _on_wake(self, arrived: list[int]) -> None:
         self._wake = (self.kernel.calls, arrived)
+        self.wakes.append(arrived)
         self._parents = {one: one.parent for one in self.kernel.table.values() if one.ours and one.alive}
         if any(self.world.stops_us(signum) for signum in arrived):
             self.told = self.told or self.kernel.calls
@@ -327,7 +376,9 @@ class History:
         step = life.steps[life.step - 1] if life.step else 0
         stayed = [one for one, parent in self._parents.items() if parent is us and one.alive]
         tree = [one for one in self._parents if one is not us and self._stayed(one)] if step == SIGKILL else []
-        self.windows.append(Window(start, self.kernel.calls, arrived, stayed, tree, step, self._since))
+        window = Window(start, self.kernel.calls, arrived, stayed, tree, step, self._since, self._looked, self._asked)
+        self.windows.append(window)
+        self._looked = []
 
     def _stayed(self, process: Process) -> bool:
         """Whether it and its ancestors lived on, each with the parent it had."""
@@ -343,10 +394,10 @@ class History:
 
 
 def the_run_ends_in_time(it: History) -> None:
-    """The run ends within the time of all steps after they last began."""
+    """The run ends within the time of all steps, one of them twice, after they last began."""
     assert it.begun >= 0
     slack = it.kernel.calls * TICK + 0.001 * len(it.windows) + it.kernel.suspended
-    limit = it.begun + it.world.seconds() + slack
+    limit = it.begun + it.world.seconds() + it.world.extension() + slack
     if limit == inf:
         limit = ADMIN + 20
     assert it.kernel.clock <= limit, f"at {it.kernel.clock:.3f}, not {limit:.3f}"
@@ -423,11 +474,49 @@ def sigkill_goes_to_the_whole_tree(it: History) -> None:
                 assert SIGKILL in got, f"pid {process.pid} ({process.program.name}) lacks it"
 
 
+def nobody_is_killed_who_was_not_asked(it: History) -> None:
+    """Before SIGKILL, and before the end, every descendant has had the signal of the step, but who may not have it."""
+    assert not it.vain, f"{it.vain} may not be asked"
+    for window in it.windows:
+        begun = max((call for call, _ in it.steps if call <= window.start), default=0)
+        for process in window.looked:
+            got = [signum for call, signum, _ in process.sent if begun < call]
+            asked = window.asked in got or process.beyond or not process.alive
+            assert asked, f"pid {process.pid} ({process.program.name}) lacks {window.asked}: {got}"
+
+
+def nobody_is_asked_twice(it: History) -> None:
+    """Nobody gets the signal of a step twice, before another step is sent."""
+    for process in {one for one in it.kernel.everybody if one.ours}:
+        for (begun, signum), (over, _) in pairwise([*it.steps, (it.kernel.calls + 1, 0)]):
+            if signum != SIGKILL and not it.world.passes_on(signum):
+                got = [one for call, one, _ in process.sent if begun < call <= over]
+                assert got.count(signum) <= 1, f"pid {process.pid} ({process.program.name}) has {signum} twice: {got}"
+
+
+def no_kill_is_silent(it: History) -> None:
+    """The last line is printed if our SIGKILL ended a child that had been asked, and not if nobody was killed."""
+    first = next((call for call, signum in it.steps if signum != SIGKILL), inf)
+    dead = [one for one in [*it.kernel.reaped, *it.kernel.reaped_orphans] if one.status == SIGKILL]
+    ours = [[call for call, signum, alive in one.sent if signum == SIGKILL and alive] for one in dead]
+    killed = any(calls and first < calls[0] for calls in ours)
+    told = report.noteworthy(it.life)
+    assert told or not killed, "nothing is said"
+    # Nobody can know of a zombie that somebody else has killed.
+    hit = any(signum == SIGKILL for one in dead for _, signum, _ in one.sent)
+    assert not told or hit or it.life.left, "nothing is to be said"
+
+
+def signals_are_taken_in_order(it: History) -> None:
+    """Signals that were pending together are taken lowest number first."""
+    assert all(arrived == sorted(arrived) for arrived in it.wakes)
+
+
 def every_child_gets_what_is_forwarded(it: History) -> None:
     """A signal to pass on reached each child that lived through it, as often as it came; SIGCONT once."""
     for window in it.windows:
         for signum in set(window.arrived):
-            if (signum in it.world.forward and signum != SIGTERM) or signum == SIGCONT:
+            if it.world.passes_on(signum) or signum == SIGCONT:
                 often = window.arrived.count(signum) if signum != SIGCONT else 1
                 for child in window.stayed:
                     if it.world.proc or child.command >= 0:
@@ -440,7 +529,7 @@ def each_refusal_is_told_once(it: History) -> None:
     if it.world.proc:
         named = [line.partition(" pid ")[2].split()[0] for line in it.warnings if " pid " in line]
         # To suspend and to resume is no reason to warn.
-        asked = {process for process, signum in it.kernel.refused if signum not in (SIGTSTP, SIGCONT)}
+        asked = {process for process, signum in it.kernel.refused if signum not in (0, SIGTSTP, SIGCONT)}
         assert {str(process.pid) for process in asked} <= set(named), f"{named} are named"
         assert len(named) <= len({process for process, _ in it.kernel.refused}), f"{named} are named"
 
@@ -455,7 +544,9 @@ def every_line_is_a_row(it: History) -> None:
 def the_trace_can_be_replayed(it: History) -> None:
     """Written as --trace-file does, and fed to the machine again, the events lead to the same states and effects."""
     entries = [
-        record.header(it.life, it.world.forward, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0),
+        record.header(
+            it.life, it.world.forward, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0
+        ),
         *(record.taken(one, signals.name) for one in it.taken),
     ]
     try:
@@ -482,6 +573,10 @@ PROPERTIES = [
     only_descendants_are_signalled,
     every_child_gets_the_steps_signal,
     sigkill_goes_to_the_whole_tree,
+    nobody_is_killed_who_was_not_asked,
+    nobody_is_asked_twice,
+    no_kill_is_silent,
+    signals_are_taken_in_order,
     every_child_gets_what_is_forwarded,
     each_refusal_is_told_once,
     every_line_is_a_row,
@@ -550,7 +645,7 @@ def own(it: History, process: Process, call: int, signum: int) -> bool | None:
     if (it.told and call > it.told) or signum == SIGTSTP:  # Ctrl-Z was typed
         return False
     for window in it.windows:
-        if window.start < call <= window.end and signum in window.arrived and signum in it.world.forward:
+        if window.start < call <= window.end and signum in window.arrived and it.world.passes_on(signum):
             sent = [one for at, one, _ in process.sent if window.start < at <= window.end and one == signum]
             return False if len(sent) <= window.arrived.count(signum) else None
     return True

@@ -212,5 +212,5 @@ def test_events_are_equal_whenever_they_happen() -> None:
     assert Forward(2) != Forward(3)
     assert Forward(2) != Terminate(2)
     assert len({Forward(2), Forward(2, at=9.0), Terminate(2)}) == 2
-    assert repr(OrphansAdopted(7)) == "OrphansAdopted((7,))"
+    assert repr(OrphansAdopted(7)) == "OrphansAdopted((), (7,))"
     assert repr(Step(9, tree=True)) == "Step(None, (9,), True)"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 import pytest
 
+from muinit import signals
 from muinit.loop import Loop
 from statechart.lifecycle import Command, Lifecycle
+from statechart.meanings import meanings
 
-SIGINT, SIGKILL, SIGTERM, SIGCHLD, SIGCONT = 2, 9, 15, 17, 18
+SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGCHLD, SIGCONT = 1, 2, 9, 15, 17, 18
 
 
 class Scripted:
@@ -22,17 +24,20 @@ class Scripted:
         self.sent: list[tuple[int, int]] = []
         self.on_kill: dict[tuple[int, int], Callable[[], object]] = {}
         self.forbidden: set[int] = set()
+        self.grandchildren: list[int] = []
+        self.later: dict[int, int] = {}  # start times of processes that have a pid again
         self.clock = 0.0
 
     def die(self, pid: int, status: int) -> None:
         self.alive.remove(pid)
         self.dead.append((pid, status))
 
-    def run(self, steps: tuple[int, ...] = (SIGTERM, SIGKILL), forward: Container[int] = (SIGINT,)) -> tuple[int, str]:
+    def run(self, steps: tuple[int, ...] = (SIGTERM, SIGKILL), forward: tuple[int, ...] = ()) -> tuple[int, str]:
         """Run the real loop on it: the exit status, and what was said."""
         said: list[str] = []
         life = Lifecycle([Command(["a"], 7), Command(["b"], 8)], steps, 2.0)
-        loop = Loop(self, life, forward, said.append, started_at=0.0)  # type: ignore[arg-type]
+        meaning = meanings(signals.by_name(), forward, init=True)
+        loop = Loop(self, life, meaning, said.append, started_at=0.0)  # type: ignore[arg-type]
         return loop.run().code, "\n".join(said)
 
     # What the loop uses of a kernel
@@ -51,6 +56,21 @@ class Scripted:
 
     def groups(self) -> list[int]:
         return []
+
+    def group(self, pid: int) -> int:
+        return pid
+
+    def living(self) -> dict[int, int]:
+        return {pid: pid * 100 for pid in [*self.alive, *self.grandchildren]}
+
+    def started(self, pid: int) -> int:
+        return self.later.get(pid, pid * 100)
+
+    def may_signal(self, pid: int) -> bool:
+        return pid not in self.forbidden
+
+    def name(self, pid: int) -> str:
+        return f"p{pid}"
 
     def kill(self, pid: int, signum: int) -> None:
         if pid in self.forbidden:
@@ -98,13 +118,42 @@ def test_an_orphan_that_comes_while_signals_are_sent_gets_the_steps_signal(when:
     assert kernel.sent.index((9, SIGTERM)) < kernel.sent.index((9, SIGKILL))
 
 
-def test_signals_are_taken_in_the_order_in_which_they_came() -> None:
-    """A ends, then SIGTERM: A's end sends the step, SIGTERM sends it again. The other way round it is sent once."""
-    first = Scripted(ends(7, 0, SIGCHLD, SIGTERM), ends(8, SIGTERM, SIGCHLD))
-    second = Scripted(ends(7, 0, SIGTERM, SIGCHLD), ends(8, SIGTERM, SIGCHLD))
-    assert first.run()[0] == second.run()[0] == 143
-    assert first.sent.count((8, SIGTERM)) == 2
-    assert second.sent.count((8, SIGTERM)) == 1
+def test_a_signal_that_nobody_named_is_said_once() -> None:
+    kernel = Scripted(comes(SIGHUP), comes(SIGHUP, 10), ends(7, 0, SIGCHLD), ends(8, 0, SIGCHLD))
+    code, said = kernel.run()
+    assert code == 0
+    assert said == "\n".join(
+        f"warning: ignored SIG{name}, because muinit is PID 1 and no option names it: "
+        f"-s {name} forwards it, --stop-on {name} stops the commands"
+        for name in ("HUP", "USR1")
+    )
+
+
+def test_the_unasked_are_asked_before_they_are_killed() -> None:
+    """A grandchild gets the step's signal when its time is up; adopted later, it does not get it again."""
+    kernel = Scripted(comes(SIGTERM), time_passes, comes(), time_passes, comes())
+    kernel.grandchildren = [9]
+    kernel.on_kill[9, SIGCONT] = lambda: kernel.alive.append(9)
+    kernel.run()
+    assert [signum for pid, signum in kernel.sent if pid == 9] == [SIGTERM, SIGCONT, SIGKILL]
+    assert kernel.sent.count((7, SIGTERM)) == 1
+
+
+def test_a_later_process_with_the_pid_of_one_that_was_asked_is_asked() -> None:
+    kernel = Scripted(comes(SIGTERM), time_passes, comes(), time_passes, comes())
+    kernel.grandchildren = [9]
+    kernel.on_kill[9, SIGCONT] = lambda: kernel.alive.append(9)
+    kernel.later = {9: 901}
+    kernel.run()
+    assert [signum for pid, signum in kernel.sent if pid == 9] == [SIGTERM, SIGCONT] * 2 + [SIGKILL]
+
+
+def test_nobody_waits_for_one_that_may_not_be_asked() -> None:
+    kernel = Scripted(comes(SIGTERM), time_passes, comes())
+    kernel.grandchildren = [9]
+    kernel.forbidden = {9}
+    kernel.run()
+    assert kernel.clock == 2.0
 
 
 def test_who_ended_just_in_time_is_not_out_of_time() -> None:

@@ -59,7 +59,7 @@ def recorded(timeout: float = 2.0, events: list[Event] = EVENTS) -> list[str]:
     """The lines of a trace in which everything happens."""
     run = Lifecycle([Command(["/bin/a"], 100), Command(["b"], 101), Command(["c"], None)], [15, 9], timeout)
     about = {"muinit": muinit.__version__, "argv": ["muinit"], "pid": 1, "time": 1e9}
-    entries = [record.header(run, [2], NUMBERS, **about)]
+    entries = [record.header(run, [2], [15], NUMBERS, **about)]
     entries += [record.taken(run.handle(event), signals.name) for event in events]
     if run.stage == "EXITED":
         entries.append({"t": 6000000000, "exit": run.code, "why": "exit 139: ...", "survivors": []})

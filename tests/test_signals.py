@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from muinit import signals
-from tests.harness import PATIENCE, kernel_says
+from tests.harness import kernel_says
 
 
 def test_names_and_numbers_are_those_of_the_standard_library() -> None:
@@ -26,27 +26,47 @@ def test_every_name_that_is_printed_can_be_typed(number: int) -> None:
     assert signals.number(word.removeprefix("signal ")) == number
 
 
-def test_every_signal_has_one_place() -> None:
-    """A signal is uncatchable, muinit's own, a fault, harmless, ignored by Python, or deadly: signal(7)."""
-    deadly = "HUP INT QUIT USR1 USR2 ALRM TERM VTALRM PROF IO PWR XCPU"
-    expected = {signals.number(name) for name in deadly.split()}
-    assert {number for number in signals.DEADLY if number < signals.RTMIN} - {16} == expected  # 16: SIGSTKFLT
-    assert {number for number in signals.ALL if number >= signals.RTMIN} <= signals.DEADLY
-
-
-def test_what_is_deadly_kills() -> None:
-    """Ask the kernel: each deadly signal kills a process that does nothing about it, and no harmless one does."""
-    for number in sorted(signals.ALL - {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}):
-        kid = subprocess.Popen(["sleep", "60"])
-        kid.send_signal(number)
-        deadly = number in signals.DEADLY | signals.FAULTS | signals.IGNORED_BY_PYTHON
-        if not deadly:
-            kid.kill()
-        assert kid.wait(PATIENCE) == -(number if deadly else signal.SIGKILL), signals.name(number)
-
-
 def test_signals_that_came_before_we_looked_are_kept() -> None:
-    assert kernel_says("me(15, 1); k.catch([1, 15]); print(sorted(k.wait(0)), k.wait(0))") == "[1, 15] []"
+    assert kernel_says("me(15, 1); k.catch([1, 15]); print(k.wait(0), k.wait(0))") == "[1, 15] []"
+
+
+def test_pending_signals_come_lowest_number_first() -> None:
+    """As the kernel gives them: so TERM does not overtake the USR1 that was sent before it."""
+    everything = "sorted(signal.valid_signals() - {9, 19, 18})"  # CONT takes back TSTP, and TSTP CONT
+    script = f"k.catch({everything}); me(*reversed({everything})); print(k.wait(0) == {everything}, k.wait(0))"
+    assert kernel_says(script) == "True []"
+
+
+def test_a_signal_sent_before_the_stop_is_taken_before_it() -> None:
+    """Sent while muinit waits, by two system calls in a row, sixty times."""
+    script = (
+        "k.catch([10, 15])\n"
+        "wrong = 0\n"
+        "for _ in range(60):\n"
+        "    sender = os.fork()\n"
+        "    if sender == 0:\n"
+        "        os.kill(os.getppid(), 10); os.kill(os.getppid(), 15); os._exit(0)\n"
+        "    got = []\n"
+        "    while len(got) < 2: got += k.wait(5)\n"
+        "    wrong += got != [10, 15]\n"
+        "    os.waitpid(sender, 0)\n"
+        "print(wrong)"
+    )
+    assert kernel_says(script) == "0"
+
+
+def test_tens_of_thousands_of_queued_signals_are_all_taken() -> None:
+    """As many as the kernel queues: more than 64 KiB, the usual size of a pipe, where the limit allows it."""
+    script = (
+        "import resource\n"
+        "k.catch([36])\n"
+        "limit = resource.getrlimit(resource.RLIMIT_SIGPENDING)[0]\n"
+        "sent = 0\n"
+        "for _ in range(70000 if limit < 0 else min(70000, limit // 2)): os.kill(os.getpid(), 36); sent += 1\n"
+        "got = k.wait(0)\n"
+        "print(len(got) == sent, set(got), sent > 1000)"
+    )
+    assert kernel_says(script) == "True {36} True"
 
 
 def test_what_is_not_caught_stays_blocked() -> None:

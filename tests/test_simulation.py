@@ -17,6 +17,7 @@ from muinit import cli, signals
 from muinit.loop import Loop
 from statechart import trace
 from statechart.lifecycle import Command, Lifecycle, Taken
+from statechart.meanings import NOTHING, meanings
 from tests.harness import PATIENCE, ROOT, Run, kid, status, wait_for
 from tests.simkernel import Do, Program, SimKernel
 from tests.simulate import BrokenError, play, play_seed
@@ -93,36 +94,35 @@ BUGS = [
     ),
     Bug(
         "children are listed again for SIGCONT, and the second list counts as reached",
-        "            self._signal(tree or children, effect.signums)",
-        "            self._signal(tree or children, effect.signums)\n"
-        "            self._known.update(self._kernel.children())",
+        "        self._signal(children, step.signums)",
+        "        self._signal(children, step.signums)\n        self._known.update(self._kernel.children())",
     ),
     Bug(
         "the clock is looked at before the dead are reaped",
         "            self._reap()\n            self._look_for_adopted()\n",
         "            if self._deadline is not None and self._time_left() == 0:\n"
         "                self._deadline = None\n"
-        "                self._handle(Timeout(at=self._now()))\n"
+        "                self._time_is_up()\n"
         "            self._reap()\n            self._look_for_adopted()\n",
     ),
     Bug("one child is reaped per SIGCHLD", "self._endings(statuses)]", "self._endings(statuses[:1])]"),
     Bug("nobody looks for adopted orphans", "            self._look_for_adopted()\n", ""),
     Bug(
         "adopted orphans are known, but not signalled",
-        "self._signal(tree or children, effect.signums)",
-        "self._signal([] if effect.pids is not None else tree or children, effect.signums)",
+        "self._signal(step.pids, step.signums)",
+        "pass",
     ),
     Bug("a child that was reaped is still known", "            self._known.discard(pid)\n", ""),
     Bug("that nobody is left is not noticed", "        if drained:", "        if False:"),
     Bug(
         "the list of children is made once",
-        "[pid for pid in self._kernel.children() if pid not in self._known]",
-        "[pid for pid in self.__dict__.setdefault('_list', self._kernel.children()) if pid not in self._known]",
+        "adopted = [pid for pid in self._kernel.children() if",
+        "adopted = [pid for pid in self.__dict__.setdefault('_list', self._kernel.children()) if",
     ),
     Bug(
         "a stopped child is not continued",
-        "(tree or children, effect.signums)",
-        "(tree or children, effect.signums[:1])",
+        "self._signal(children, step.signums)",
+        "self._signal(children, step.signums[:1])",
     ),
     Bug(
         "a relay reaches the commands only", "self._signal(self._kernel.children(), [", "self._signal(self._commands, ["
@@ -144,17 +144,27 @@ BUGS = [
         "for signum in arrived:",
         "for signum in set(arrived):",
     ),
+    Bug("a signal that stops us is forwarded", "elif meaning == FORWARD:", "elif meaning in (FORWARD, STOP):"),
+    Bug("nobody is asked late", "if self._life.can_ask_late:", "if False:"),
     Bug(
-        "SIGTERM is forwarded where it is in the list",
-        "signum in self._forward and signum != signals.SIGTERM",
-        "signum in self._forward",
+        "all descendants are asked late",
+        "if pid not in self._known}\n            unasked",
+        "if True}\n            unasked",
+    ),
+    Bug("those that may not be signalled are waited for", "if self._kernel.may_signal(pid)}", "if True}"),
+    Bug("who was asked late is forgotten", "            self._asked.update(unasked)\n", ""),
+    Bug("who was asked late is remembered beyond the step", "        self._asked = {}\n        if", "        if"),
+    Bug(
+        "orphans are not told of while they are killed",
+        "if orphans and (self._watch or self._life.state is not RUNNING):",
+        "if orphans and self._watch:",
     ),
     Bug(
         "the first status is taken for that of another command",
         "self._commands.pop(pid)",
         "self._commands.pop(min(self._commands))",
     ),
-    Bug("SIGKILL goes to children only", "self._signal(tree or children", "self._signal(children"),
+    Bug("SIGKILL goes to children only", "[*groups, *tree] or children", "children"),
     Bug(
         "a suspension that was none is not taken back",
         "                self._arrived(signals.SIGCONT)",
@@ -352,15 +362,15 @@ def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
 
     for number, deed in enumerate(scenario.deeds):
         kernel.at(0.001 * (number + 1), do, deed)
-    forward = set(options.forward or [signals.SIGINT])
-    kernel.catch({signals.SIGCHLD, signals.SIGCONT, signals.SIGTERM, *forward, *signals.DEADLY})
+    meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=False)
+    kernel.catch(number for number, what in meaning.items() if what != NOTHING)
     life = Lifecycle(commands, options.steps, options.timeout)
     lines.append(trace.started(life))
 
     def watch(taken: Taken) -> None:
         lines.append(trace.taken(life, taken, signals.name))
 
-    end = Loop(kernel, life, forward, lines.append, watch=watch, started_at=0.0).run()
+    end = Loop(kernel, life, meaning, lines.append, watch=watch, started_at=0.0).run()
     look()
     return Told(plain(lines, names), end.code, sorted(kernel.said)), stages
 

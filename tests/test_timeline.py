@@ -52,7 +52,7 @@ def written(*events: Event, count: int = 2, end: int | None = None, **about: obj
 def lines_of(run: Lifecycle, events: Iterable[Event], end: int | None = None, **about: object) -> list[str]:
     numbers = {signals.name(number): number for number in signals.ALL}
     first = {"muinit": "0", "argv": ["muinit"], "pid": 7, "time": 1.5e9}
-    entries = [{**record.header(run, [signals.SIGINT], numbers, **first), **about}]
+    entries = [{**record.header(run, [signals.SIGINT], [signals.SIGTERM], numbers, **first), **about}]
     entries += [record.taken(run.handle(event), signals.name) for event in events]
     if end is not None or run.state is EXITED:
         entries.append({"t": end or entries[-1]["t"] + 1000, "exit": run.code, "why": f"exit {run.code}: so"})

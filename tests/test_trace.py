@@ -48,8 +48,12 @@ TRANSCRIPT = """
 1.250 s RUNNING -> TERMINATING [step 1 of 2] \
 command_ended: pid 100 (c0 -x) exited 3 / SIGTERM, SIGCONT to every child; clock 2 s
 1.500 s TERMINATING [step 1 of 2] -> TERMINATING [step 1 of 2] \
-orphans_adopted: pid 200, group 201 / SIGTERM, SIGCONT to the adopted
-3.250 s TERMINATING [step 1 of 2] -> TERMINATING [step 2 of 2] \
+orphans_adopted: pid 200, group 201 / SIGTERM, SIGCONT to those not asked yet
+2.500 s TERMINATING [step 1 of 2] -> TERMINATING [step 1 of 2, again] \
+timeout [some_unasked]: not asked yet: pid 300 (sleep) / SIGTERM, SIGCONT to those not asked yet; clock 2 s
+2.750 s TERMINATING [step 1 of 2, again] -> TERMINATING [step 1 of 2, again] \
+orphans_adopted: pid 300 asked before
+3.250 s TERMINATING [step 1 of 2, again] -> TERMINATING [step 2 of 2] \
 timeout [step_left] / SIGKILL to every descendant; clock 2 s
 3.500 s TERMINATING [step 2 of 2] -> TERMINATING [step 1 of 2] \
 terminate: SIGTERM / SIGTERM, SIGCONT to every child; clock 2 s
@@ -69,6 +73,8 @@ def test_a_whole_transcript() -> None:
         Forward(2, at=0.5),
         CommandEnded((0, Ending(3)), at=1.25),
         OrphansAdopted(200, -201, at=1.5),
+        Timeout(300, names=("sleep",), at=2.5),
+        OrphansAdopted(300, asked=(300,), at=2.75),
         Timeout(at=3.25),
         Terminate(15, at=3.5),
         Timeout(at=5.5),
@@ -289,7 +295,7 @@ def test_a_whole_story() -> None:
         Suspend(at=1),
         Resume(at=1),
         Terminate(15, at=1.5),
-        OrphansEnded((200, Ending(143, 15)), (300, Ending(0)), at=2),
+        OrphansEnded((200, Ending(143, 15)), (300, Ending(0)), names=("sleep", ""), at=2),
         CommandEnded((0, Ending(3)), at=2),
         Timeout(at=3.5),
         OrphansAdopted(200),

@@ -42,6 +42,7 @@ from tests.conftest import need
 from tests.harness import MUINIT, PATIENCE, Run, kid, wait_for
 
 HUP, INT, KILL, TERM = 1, 2, 9, 15
+STOP = [3, TERM, 30, 37]  # by default
 T, D = "TERMINATING [step {} of {}]", "DRAINING [step {} of {}]"
 Row = tuple[str, str, str, str]  # the state before, the event, its guard, the state after
 
@@ -50,7 +51,7 @@ ACTING: set[Row] = {(arc.source, name, arc.guard, arc.dest or arc.source) for na
 
 def unfolded(options: str = "", commands: int = 2) -> Unfolded:
     parsed = cli.parse(["--diagram", *options.split()])
-    return Unfolded(parsed.steps, parsed.timeout, parsed.forward or [INT], signals.name, commands)
+    return Unfolded(parsed.steps, parsed.timeout, parsed.forward or [INT], signals.name, commands, stop=STOP)
 
 
 def rows_of(found: Unfolded) -> set[Row]:
@@ -68,11 +69,12 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 # What is found
 
 
-@pytest.mark.parametrize("options", ["", "-t 0", "-k TERM,INT,KILL -t 5 -s HUP,INT", "-k KILL,HUP,HUP,KILL"])
+@pytest.mark.parametrize("options", ["", "-t 0", "-k TERM,INT,KILL -t 5 -s HUP,INT", "-k HUP,HUP,KILL,TERM"])
 def test_the_edges_are_the_rows_that_act(options: str) -> None:
     assert rows_of(unfolded(options)) == ACTING
 
 
+NOBODY_IS_ASKED_LATE = {row for row in ACTING if row[2] == "some_unasked"}
 NO_CLOCK = {row for row in ACTING if row[1] == "timeout"}
 NO_STEP_LEFT = {row for row in ACTING if row[2] == "step_left"}
 NO_OTHER_COMMAND = {
@@ -85,7 +87,8 @@ NO_OTHER_COMMAND = {
     ("options", "commands", "missing"),
     [
         ("-t inf", 2, NO_CLOCK),
-        ("-k KILL", 2, NO_STEP_LEFT),
+        ("-k KILL", 2, NO_STEP_LEFT | NOBODY_IS_ASKED_LATE),
+        ("-k KILL,HUP,HUP,KILL", 2, NOBODY_IS_ASKED_LATE),
         ("-k TERM -t 0", 2, NO_STEP_LEFT),
         ("", 1, NO_OTHER_COMMAND),
         ("-k TERM -t inf", 1, NO_CLOCK | NO_OTHER_COMMAND),
@@ -95,13 +98,20 @@ def test_what_these_options_cannot_reach_is_no_edge(options: str, commands: int,
     assert rows_of(unfolded(options, commands)) == ACTING - missing
 
 
-def stages(steps: int, reached: int) -> list[str]:
-    reach = range(1, reached + 1)
-    return ["RUNNING", *(T.format(n, steps) for n in reach), *(D.format(n, steps) for n in reach), "EXITED"]
+def stages(steps: int, reached: int, again: int = 0) -> list[str]:
+    """All stages, up to a step; `again` is the one that can have its time once more."""
+    reach = [str(n) for n in range(1, reached + 1)]
+    found = ["RUNNING"]
+    for state in (T, D):
+        for n in reach:
+            found.append(state.format(n, steps))
+            found += [state.format(n, f"{steps}, again")] if n == str(again) else []
+    return [*found, "EXITED"]
 
 
 def test_the_states_stand_in_the_order_of_a_run() -> None:
-    assert list(unfolded("-k " + ",".join(["INT"] * 11)).states) == stages(11, 11)
+    assert list(unfolded("-k " + ",".join(["INT"] * 11)).states) == stages(11, 11, again=11)
+    assert list(unfolded("-k INT,INT,KILL,INT").states) == stages(4, 4, again=2)
     assert list(unfolded("-t inf").states) == stages(2, 1)
 
 
@@ -109,20 +119,24 @@ def test_a_state_says_what_its_step_sent_and_how_long_it_waits() -> None:
     assert unfolded("-k TERM,KILL -t 0.5").states == {
         "RUNNING": [],
         "TERMINATING [step 1 of 2]": ["SIGTERM, SIGCONT to every child", "clock 0.5 s"],
+        "TERMINATING [step 1 of 2, again]": ["SIGTERM, SIGCONT to those not asked yet", "clock 0.5 s"],
         "TERMINATING [step 2 of 2]": ["SIGKILL to every descendant", "clock 1 s"],
         "DRAINING [step 1 of 2]": ["SIGTERM, SIGCONT to every child", "clock 0.5 s"],
+        "DRAINING [step 1 of 2, again]": ["SIGTERM, SIGCONT to those not asked yet", "clock 0.5 s"],
         "DRAINING [step 2 of 2]": ["SIGKILL to every descendant", "clock 1 s"],
         "EXITED": [],
     }
 
 
 FIRST, LAST = ["SIGTERM, SIGCONT to every child", "clock 2 s"], ["SIGKILL to every descendant", "clock 2 s"]
+LATE = ["SIGTERM, SIGCONT to those not asked yet", "clock 2 s"]
 CODE = ["exit with the code of the first command that failed, else 0"]
 ON = ["SIGCONT to every child"]
 
 
 def test_the_edges_of_the_defaults() -> None:
     t1, t2, d1, d2 = T.format(1, 2), T.format(2, 2), D.format(1, 2), D.format(2, 2)
+    t1a, d1a = T.format(1, "2, again"), D.format(1, "2, again")
     assert list(DEFAULTS.edges.items()) == [
         (("RUNNING", "forward", "RUNNING"), ["SIGINT to every child"]),
         (("RUNNING", "terminate", t1), FIRST),
@@ -134,25 +148,46 @@ def test_the_edges_of_the_defaults() -> None:
         ((t1, "terminate", t1), FIRST),
         ((t1, "command_ended", t1), []),
         ((t1, "command_ended [last_command]", d1), []),
-        ((t1, "orphans_adopted", t1), ["SIGTERM, SIGCONT to the adopted"]),
+        ((t1, "orphans_adopted", t1), ["SIGTERM, SIGCONT to those not asked yet"]),
+        ((t1, "orphans_ended", t1), []),
         ((t1, "timeout [step_left]", t2), LAST),
+        ((t1, "timeout [some_unasked]", t1a), LATE),
         ((t1, "resume", t1), ON),
+        ((t1a, "forward", t1a), ["SIGINT to every child"]),
+        ((t1a, "terminate", t1), FIRST),
+        ((t1a, "command_ended", t1a), []),
+        ((t1a, "command_ended [last_command]", d1a), []),
+        ((t1a, "orphans_adopted", t1a), ["SIGTERM, SIGCONT to those not asked yet"]),
+        ((t1a, "orphans_ended", t1a), []),
+        ((t1a, "timeout [step_left]", t2), LAST),
+        ((t1a, "resume", t1a), ON),
         ((t2, "forward", t2), ["SIGINT to every child"]),
         ((t2, "terminate", t1), FIRST),
         ((t2, "command_ended", t2), []),
         ((t2, "command_ended [last_command]", d2), []),
         ((t2, "orphans_adopted", t2), ["SIGKILL to every descendant"]),
+        ((t2, "orphans_ended", t2), []),
         ((t2, "timeout", "EXITED"), ["exit 1, giving up"]),
         ((t2, "resume", t2), ON),
         ((d1, "forward", d1), ["SIGINT to every child"]),
         ((d1, "terminate", d1), FIRST),
-        ((d1, "orphans_adopted", d1), ["SIGTERM, SIGCONT to the adopted"]),
+        ((d1, "orphans_adopted", d1), ["SIGTERM, SIGCONT to those not asked yet"]),
+        ((d1, "orphans_ended", d1), []),
         ((d1, "timeout [step_left]", d2), LAST),
+        ((d1, "timeout [some_unasked]", d1a), LATE),
         ((d1, "resume", d1), ON),
         ((d1, "drained", "EXITED"), CODE),
+        ((d1a, "forward", d1a), ["SIGINT to every child"]),
+        ((d1a, "terminate", d1), FIRST),
+        ((d1a, "orphans_adopted", d1a), ["SIGTERM, SIGCONT to those not asked yet"]),
+        ((d1a, "orphans_ended", d1a), []),
+        ((d1a, "timeout [step_left]", d2), LAST),
+        ((d1a, "resume", d1a), ON),
+        ((d1a, "drained", "EXITED"), CODE),
         ((d2, "forward", d2), ["SIGINT to every child"]),
         ((d2, "terminate", d1), FIRST),
         ((d2, "orphans_adopted", d2), ["SIGKILL to every descendant"]),
+        ((d2, "orphans_ended", d2), []),
         ((d2, "timeout", "EXITED"), ["exit 1, giving up"]),
         ((d2, "resume", d2), ON),
         ((d2, "drained", "EXITED"), CODE),
@@ -182,9 +217,10 @@ def can_happen(run: Lifecycle, clock: float | None) -> Iterator[Event]:
     if len(alive) > 1:
         yield CommandEnded(*((index, Ending(0)) for index in alive[1:]))
         yield CommandEnded(*((index, Ending(137, 9)) for index in reversed(alive)))
-    yield from (OrphansAdopted(50), OrphansAdopted(51, 52), OrphansEnded((50, Ending(0))), Suspend(), Resume())
+    yield from (OrphansAdopted(50), OrphansAdopted(51, 52, asked=(51,)), OrphansEnded((50, Ending(0))))
+    yield from (Suspend(), Resume())
     if clock is not None and clock < math.inf:
-        yield Timeout()
+        yield from (Timeout(), Timeout(60))
     if not alive:
         yield Drained()
 
@@ -194,7 +230,9 @@ def can_happen(run: Lifecycle, clock: float | None) -> Iterator[Event]:
 @given(data=st.data(), steps=STEPS, timeout=TIMEOUTS, commands=st.integers(1, 4))
 def test_no_run_leaves_the_picture(data: st.DataObject, steps: list[int], timeout: float, commands: int) -> None:
     found = Unfolded(steps, timeout, [HUP, INT], signals.name, commands=min(commands, 2))
-    assert list(found.states) == stages(len(steps), len(steps) if timeout < math.inf else 1)
+    again = steps.index(KILL) if KILL in steps else len(steps)
+    last = len(steps) if timeout < math.inf else 1
+    assert list(found.states) == stages(len(steps), last, again if timeout < math.inf else 0)
     run, clock = Lifecycle([Command(["a"], 2 + n) for n in range(commands)], steps, timeout), None
     stop = 0.0
     while run.state is not State.EXITED and data.draw(st.integers(0, 20)):
@@ -202,7 +240,7 @@ def test_no_run_leaves_the_picture(data: st.DataObject, steps: list[int], timeou
         taken = run.handle(event)
         clocks = [effect.seconds for effect in taken.effects if hasattr(effect, "seconds")]
         clock = clocks[0] if clocks else None if isinstance(event, Timeout) else clock
-        stop = sum(clocks, 0.0 if run.step <= 1 and clocks else stop)
+        stop = sum(clocks, 0.0 if run.step <= 1 and clocks and not run.again else stop)
         assert stop <= found.longest
         assert run.arc
         assert (unfold.edge(taken) in found.edges) == bool(run.arc.actions)
@@ -218,7 +256,7 @@ def edges_of_the_proof(setup: verify.Setup) -> set[tuple[str, str, str]]:
         for event in verify.possible(setup, before) if saved[0] is not State.EXITED else ():
             verify.put_back(run, saved)
             taken = run.handle(event)
-            now = verify.after(before, event, taken.effects)
+            now = verify.after(setup, before, event, taken.effects)
             if run.arc and run.arc.actions:
                 found.add(unfold.edge(taken))
             if verify.key(run, now) not in seen:
@@ -241,14 +279,14 @@ def test_the_proof_takes_the_same_edges(commands: int, steps: tuple[int, ...], t
 @pytest.mark.parametrize(
     ("options", "longest"),
     [
-        ("", 4),
+        ("", 6),
         ("-t 0", 1),  # a last SIGKILL has at least a second
-        ("-t 0.2", 1.2),
-        ("-k TERM -t 3", 3),
+        ("-t 0.2", 1.4),
+        ("-k TERM -t 3", 6),
         ("-k TERM -t 0", 0),
         ("-k KILL,TERM -t 0.5", 1),
         ("-k KILL -t 0", 1),
-        ("-k TERM,INT,KILL -t 5", 15),
+        ("-k TERM,INT,KILL -t 5", 20),
         ("-t inf", math.inf),
         ("-k TERM -t inf", math.inf),
     ],
@@ -259,20 +297,20 @@ def test_the_longest_stop(options: str, longest: float, commands: int) -> None:
 
 
 LONGER = "docker stop -t and terminationGracePeriodSeconds must be longer; "
-AGAIN = "Another SIGTERM starts the steps over, and with them this time."
+AGAIN = "SIGTERM, SIGQUIT, SIGPWR or SIGRTMIN+3 starts the steps. Another one starts them over, and the time too."
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("", f"A stop takes at most 4 s: {LONGER}their defaults, 10 s and 30 s, are."),
-        ("-t 4.99", f"A stop takes at most 9.98 s: {LONGER}their defaults, 10 s and 30 s, are."),
-        ("-t 5", f"A stop takes at most 10 s: {LONGER}the default of docker stop, 10 s, is not."),
-        ("-t 14.9", f"A stop takes at most 29.8 s: {LONGER}the default of docker stop, 10 s, is not."),
-        ("-t 15", f"A stop takes at most 30 s: {LONGER}their defaults, 10 s and 30 s, are not."),
-        ("-t 30", f"A stop takes at most 1 min 0 s (60 s): {LONGER}their defaults, 10 s and 30 s, are not."),
-        ("-t 40.3", f"A stop takes at most 1 min 21 s (81 s): {LONGER}their defaults, 10 s and 30 s, are not."),
-        ("-t 5000", f"A stop takes at most 2 h 46 min (10000 s): {LONGER}their defaults, 10 s and 30 s, are not."),
+        ("", f"A stop takes at most 6 s: {LONGER}their defaults, 10 s and 30 s, are."),
+        ("-k KILL -t 9.98", f"A stop takes at most 9.98 s: {LONGER}their defaults, 10 s and 30 s, are."),
+        ("-k TERM -t 5", f"A stop takes at most 10 s: {LONGER}the default of docker stop, 10 s, is not."),
+        ("-t 9.9", f"A stop takes at most 29.7 s: {LONGER}the default of docker stop, 10 s, is not."),
+        ("-t 10", f"A stop takes at most 30 s: {LONGER}their defaults, 10 s and 30 s, are not."),
+        ("-t 20", f"A stop takes at most 1 min 0 s (60 s): {LONGER}their defaults, 10 s and 30 s, are not."),
+        ("-k TERM -t 40.3", f"A stop takes at most 1 min 21 s (81 s): {LONGER}their defaults, 10 s and 30 s, are not."),
+        ("-t 5000", f"A stop takes at most 4 h 10 min (15000 s): {LONGER}their defaults, 10 s and 30 s, are not."),
     ],
 )
 def test_the_caption_compares_it_with_what_the_platform_allows(options: str, words: str) -> None:
@@ -290,8 +328,10 @@ def test_a_stop_without_end_is_ended_by_the_platform() -> None:
 
 def test_a_real_stop_that_nobody_heeds_takes_the_edges_and_the_clocks(tmp_path: Path) -> None:
     options, path = "-t 0.2", tmp_path / "trace"
-    with Run(kid("A", "orphan B,TERM=ignore", "TERM=ignore"), options=f"{options} --trace-file {path}") as it:
-        it.ready("A", "B")
+    with Run(
+        kid("A", "orphan B,TERM=ignore", "kid C,TERM=ignore", "TERM=ignore"), options=f"{options} --trace-file {path}"
+    ) as it:
+        it.ready("A", "B", "C")
         it.signal(signal.SIGTERM)
         it.end()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -322,8 +362,8 @@ def test_mermaid_of_the_defaults() -> None:
         "    TERMINATING_1: forward / SIGINT to every child",
         "    TERMINATING_1: terminate / step 1",
         "    TERMINATING_1: command_ended",
-        "    TERMINATING_1: orphans_adopted / SIGTERM, SIGCONT to the adopted",
-        "    TERMINATING_1: resume / SIGCONT to every child",
+        "    TERMINATING_1: orphans_adopted / SIGTERM, SIGCONT to those not asked yet",
+        "    TERMINATING_1: orphans_ended",
     ]
     code = "drained / exit with the code of the first command that failed, else 0"
     assert lines[lines.index("    EXITED: EXITED") :] == [
@@ -332,11 +372,19 @@ def test_mermaid_of_the_defaults() -> None:
         "    RUNNING --> DRAINING_1: command_ended [last_command] / step 1",
         "    TERMINATING_1 --> DRAINING_1: command_ended [last_command]",
         "    TERMINATING_1 --> TERMINATING_2: timeout [step_left] / step 2",
+        "    TERMINATING_1 --> TERMINATING_1_AGAIN: timeout [some_unasked] / step 1, again",
+        "    TERMINATING_1_AGAIN --> TERMINATING_1: terminate / step 1",
+        "    TERMINATING_1_AGAIN --> DRAINING_1_AGAIN: command_ended [last_command]",
+        "    TERMINATING_1_AGAIN --> TERMINATING_2: timeout [step_left] / step 2",
         "    TERMINATING_2 --> TERMINATING_1: terminate / step 1",
         "    TERMINATING_2 --> DRAINING_2: command_ended [last_command]",
         "    TERMINATING_2 --> EXITED: timeout / exit 1, giving up",
         "    DRAINING_1 --> DRAINING_2: timeout [step_left] / step 2",
+        "    DRAINING_1 --> DRAINING_1_AGAIN: timeout [some_unasked] / step 1, again",
         f"    DRAINING_1 --> EXITED: {code}",
+        "    DRAINING_1_AGAIN --> DRAINING_1: terminate / step 1",
+        "    DRAINING_1_AGAIN --> DRAINING_2: timeout [step_left] / step 2",
+        f"    DRAINING_1_AGAIN --> EXITED: {code}",
         "    DRAINING_2 --> DRAINING_1: terminate / step 1",
         f"    DRAINING_2 --> EXITED: timeout / exit 1, giving up<br/><br/>{code}",
         "    EXITED --> [*]",
@@ -390,11 +438,12 @@ def attributes(graph: str) -> dict[str, list[str]]:
 
 def test_dot_of_the_defaults() -> None:
     graph = unfold.dot(DEFAULTS)
-    assert r'label="A stop takes at most 4 s: ' in graph
+    assert r'label="A stop takes at most 6 s: ' in graph
     assert "taken" not in graph
     assert TIMES not in graph
     found = attributes(graph)
-    stages = ["RUNNING", "TERMINATING_1", "DRAINING_1", "TERMINATING_2", "DRAINING_2", "EXITED"]
+    stages = ["RUNNING", "TERMINATING_1", "DRAINING_1", "TERMINATING_1_AGAIN", "DRAINING_1_AGAIN"]
+    stages += ["TERMINATING_2", "DRAINING_2", "EXITED"]
     assert [name for name in found if "->" not in name] == ["start", *stages], "dot goes by their order"
     assert found["EXITED"] == [r'label="EXITED\n", peripheries=2']
     assert found["DRAINING_2"] == [r'label="DRAINING [step 2 of 2]\nSIGKILL to every descendant\nclock 2 s\n"']
@@ -461,8 +510,8 @@ def test_the_picture_of_a_run_has_its_classes() -> None:
     picture = svg(unfold.dot(DEFAULTS, Counter(map(unfold.edge, a_run()))))
     classes = Counter(group.get("class", "") for group in picture.iter("{http://www.w3.org/2000/svg}g"))
     assert classes["node taken"] == 6
-    assert classes["node untaken"] == 1
-    assert classes["edge taken"] == 7
+    assert classes["node untaken"] == 3
+    assert classes["edge taken"] == 8
     assert classes["edge untaken"] > 7
     assert f"forward / SIGINT to every child {TIMES}2" in texts(picture)
 
@@ -505,7 +554,7 @@ SOME = "-k TERM,INT,KILL -t 5 -s HUP,INT"
         (["--diagram=table", "---", "true"], unfold.table(unfolded(commands=1))),
         (["--diagram=table", "---", "a", "---", "b", "---", "c"], unfold.table(DEFAULTS)),
         (["--diagram", "table", "-s", "CONT,TERM,HUP"], unfold.table(unfolded("-s HUP"))),
-        (["--diagram", "table", "-s", "TERM"], unfold.table(Unfolded([TERM, KILL], 2.0, [], signals.name))),
+        (["--diagram", "table", "-s", "TERM"], unfold.table(Unfolded([TERM, KILL], 2.0, [], signals.name, stop=STOP))),
     ],
 )
 def test_muinit_prints_the_lifecycle_of_its_options(argv: list[str], printed: str) -> None:

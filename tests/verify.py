@@ -13,12 +13,14 @@ commands, how many of them could be started, and the seconds between steps. In i
                      is never sent) it dies of n or exits 128 + n, whether or not n was sent to it. Or it ignores all.
     forward          of each signal of the steps that can be caught, and of one that is no step
     terminate        by SIGTERM, or by another signal
-    orphans_adopted  one, or two at a time, while a step is in force
-    timeout          while a clock runs that was not set to infinity
+    orphans_adopted  one, or two at a time, while a step is in force; each may have been asked late before
+    orphans_ended    one by SIGKILL and one with an exit code, while a step is in force
+    timeout          while a clock runs that was not set to infinity; nobody or two descendants have not been asked,
+                     although the loop looks for them only where the machine can ask them
     drained          when no command is left; orphans may have died unseen, or none was there
     suspend          while all commands run
     resume           at any time
-    strays           what cannot be or means nothing: a timeout or orphans in RUNNING, the end of orphans, drained
+    strays           what cannot be or means nothing: a timeout or orphans in RUNNING, their end there, drained
                      while a command lives, a second end of a command in DRAINING, suspend while stopping, and
                      anything in EXITED. These must change nothing.
 
@@ -31,7 +33,8 @@ What is the same state. Of a dead command is kept whether its end counts and, if
 says it, once as our own rule does. The machine reads nothing else of it, and a property checks that what is known of
 the dead never changes. Commands are told apart by their place, first the dead in the order of their ends, then the
 others, and not by their number, and of the signal that told us to stop only its being there is kept: neither is ever
-compared with anything. The times (`ended_at`, `step_at`, `told_at`) are 0 throughout: they decide nothing. All else of
+compared with anything. Who was left behind or killed is kept for the last line alone, and left out; a property asks
+that it is remembered. The times (`ended_at`, `step_at`, `told_at`) are 0 throughout: they decide nothing. All else of
 the machine, and all of the world, tells states apart. One more saving: where several end in one event, each dies of
 one signal only of those that it has been sent by the same will, and of one that it has not been sent; alone it dies of
 each, and exits 128 + each. A test does without the first saving, in setups that are small enough, and finds the same.
@@ -127,13 +130,15 @@ class World(NamedTuple):
 
     `sent` has for each living command what was sent to it, and None for the others; `ended` each dead one with the
     code that counts for it, or 0, in the order of their ends. `step` counts from the last start of the steps: 1, and
-    one more for each timeout. `clock` is what the clock was set to, if it runs, `waits` the sum since step 1.
+    one more for each timeout, but for one that asked somebody late: then it is `late` until the next step. `clock` is
+    what the clock was set to, if it runs, `waits` the sum since step 1.
     """
 
     sent: tuple[Sent | None, ...]
     ended: tuple[tuple[int, int], ...] = ()
     told: bool = False
     step: int = 0
+    late: bool = False
     clock: float | None = None
     waits: float = 0.0
 
@@ -157,23 +162,30 @@ def expected_code(world: World) -> int:
     return next((code for _, code in world.ended if code), 0)
 
 
+def may_ask_late(setup: Setup, world: World) -> bool:
+    """Whether those that were not asked must be asked now, by section 4 of the design."""
+    until, then = setup.steps[: world.step], setup.steps[world.step :]
+    return not world.late and KILL not in until and (not then or then[0] == KILL)
+
+
 @cache
 def received(sent: Sent, signum: int, will: str) -> Sent:
     return tuple(sorted({**dict(sent), signum: will}.items()))
 
 
-def after(world: World, event: Event, effects: tuple[Effect, ...]) -> World:
+def after(setup: Setup, world: World, event: Event, effects: tuple[Effect, ...]) -> World:
     """The world after an event, when the effects were performed."""
-    sent, ended, told, step, clock, waits = world
+    sent, ended, told, step, late, clock, waits = world
     if isinstance(event, CommandEnded):
         for index, ending in event.endings:
             ended += ((index, ending.code if counts(ending, sent[index] or ()) else 0),)
         sent = tuple(None if index in dict(event.endings) else was for index, was in enumerate(sent))
         step = step or 1
     elif isinstance(event, Terminate):
-        told, step = True, 1
+        told, step, late = True, 1, False
     elif isinstance(event, Timeout):
-        step, clock = step + 1, None
+        late = bool(event.unasked) and may_ask_late(setup, world)
+        step, clock = step + (not late), None
     will = ASKED if told or isinstance(event, Forward) else OURS
     if isinstance(event, Terminate) or not world.step:
         waits = 0.0
@@ -183,7 +195,7 @@ def after(world: World, event: Event, effects: tuple[Effect, ...]) -> World:
             sent = tuple(None if was is None else received(was, signum, will) for was in sent)
         elif isinstance(effect, SetClock):
             clock, waits = effect.seconds, waits + effect.seconds
-    return World(sent, ended, told, step, clock, waits)
+    return World(sent, ended, told, step, late, clock, waits)
 
 
 @cache
@@ -221,7 +233,9 @@ def forwards(steps: tuple[int, ...]) -> list[Forward]:
 
 
 TERMINATES = [Terminate(TERM), Terminate(USR1)]
-ADOPTIONS = [OrphansAdopted(50), OrphansAdopted(50, 51)]
+ADOPTIONS = [OrphansAdopted(50), OrphansAdopted(50, 51, asked=(51,)), OrphansAdopted(50, asked=(50,))]
+ORPHANS_END = [OrphansEnded((50, Ending(3)), (51, Ending(137, KILL)))]
+TIMEOUTS = [Timeout(), Timeout(60, 61)]
 AT_THE_END = [Forward(HUP), Terminate(TERM), CommandEnded((0, Ending(3))), OrphansAdopted(50), Timeout(), Drained()]
 AT_THE_END += [Suspend(), Resume(), OrphansEnded((50, Ending(3)))]
 
@@ -237,10 +251,11 @@ def possible(setup: Setup, world: World) -> Iterator[Event]:
     yield Resume()
     if world.step:
         yield from ADOPTIONS
+        yield from ORPHANS_END
     else:
         yield Suspend()
     if world.clock is not None and world.clock < math.inf:
-        yield Timeout()
+        yield from TIMEOUTS
     if not world.alive:
         yield Drained()
 
@@ -252,17 +267,17 @@ def strays(setup: Setup, world: World, state: State) -> Iterator[Event]:
     elif setup.started == setup.commands or world.step:
         if not world.step:
             yield from ADOPTIONS
-            yield Timeout()
+            yield from ORPHANS_END
+            yield from TIMEOUTS
         else:
             yield Suspend()
         yield Drained() if world.alive else CommandEnded((0, Ending(4)))
-        yield OrphansEnded((50, Ending(3)), (51, Ending(137, KILL)))
 
 
 # The machine: saved, put back, and told apart
 
 Memory = tuple[Ending | None, int, int, tuple[tuple[int, bool], ...]]
-Saved = tuple[State, int, int, int, int | None, tuple[int, ...], tuple[Memory, ...]]
+Saved = tuple[State, int, bool, bool, bool, int, int, int | None, tuple[int, ...], tuple[Memory, ...]]
 
 
 def begin(setup: Setup) -> Lifecycle:
@@ -277,6 +292,9 @@ def save(run: Lifecycle) -> Saved:
     return (
         run.state,
         run.step,
+        run.again,
+        run.asked,
+        run.killing,
         run.told,
         run.code,
         None if run.decider is None else commands.index(run.decider),
@@ -286,7 +304,7 @@ def save(run: Lifecycle) -> Saved:
 
 
 def put_back(run: Lifecycle, saved: Saved) -> None:
-    run.state, run.step, run.told, run.code, decider, ended, memories = saved
+    run.state, run.step, run.again, run.asked, run.killing, run.told, run.code, decider, ended, memories = saved
     run.decider = None if decider is None else run.commands[decider]
     run.ended = [run.commands[index] for index in ended]
     for command, (ending, step, told, own_signals) in zip(run.commands, memories, strict=True):
@@ -306,6 +324,9 @@ def key(run: Lifecycle, world: World) -> object:
     return (
         run.state,
         run.step,
+        run.again,
+        run.asked,
+        run.killing,
         bool(run.told),
         run.code,
         run.decider and commands.index(run.decider),
@@ -328,6 +349,7 @@ class Move(NamedTuple):
     stray: bool  # it cannot happen, or means nothing
     saved: Saved
     world: World
+    looks: bool  # for those that were not asked
     run: Lifecycle  # after the event, as are
     kept: Saved
     now: World
@@ -339,6 +361,12 @@ class Move(NamedTuple):
         """Whether a step must begin now, be it the first again."""
         anew = isinstance(self.event, Terminate) or self.now.step != self.world.step
         return not self.stray and anew and self.now.step <= len(self.setup.steps)
+
+    @property
+    def asks_late(self) -> bool:
+        """Whether those that were not asked must be asked now."""
+        late = isinstance(self.event, Timeout) and bool(self.event.unasked) and may_ask_late(self.setup, self.world)
+        return not self.stray and late
 
     @property
     def signal(self) -> tuple[int, ...]:
@@ -394,27 +422,45 @@ def nothing_after_the_exit(move: Move) -> bool | None:
 
 def steps_come_in_order(move: Move) -> bool | None:
     """Steps come in order, one at each timeout, to the last; to be told to stop is step 1 again; all else keeps it."""
-    return move.run.step == min(move.now.step, len(move.setup.steps))
+    in_order = move.run.step == min(move.now.step, len(move.setup.steps))
+    return in_order and (move.run.again == move.now.late or move.last)
+
+
+def nobody_is_killed_unasked(move: Move) -> bool | None:
+    """Before SIGKILL and before the end those that were not asked get the step's signal, once, and the step's time."""
+    if not isinstance(move.event, Timeout) or move.stray:
+        return None
+    if move.asks_late:
+        return move.looks and move.effects == (
+            Step(*move.signal, pids=move.event.unasked),
+            SetClock(move.setup.timeout),
+        )
+    late = [effect for effect in move.effects if isinstance(effect, Step) and effect.pids is not None]
+    return not late and move.looks == may_ask_late(move.setup, move.world)
 
 
 def a_step_is_sent_to_everybody(move: Move) -> bool | None:
     """A step that begins sends its signal to every child, then SIGCONT; SIGKILL alone, but to all descendants."""
-    if isinstance(move.event, OrphansAdopted) and move.now.step:
+    if (isinstance(move.event, OrphansAdopted) and move.now.step) or move.asks_late:
         return None
     expected = [Step(*move.signal, tree=move.signal == (KILL,))] if move.begins else []
     return move.only(Step) == expected
 
 
 def the_adopted_are_signalled(move: Move) -> bool | None:
-    """Every orphan adopted during a step is sent that step's signal at once."""
+    """Every orphan adopted during a step is sent that step's signal at once, and nobody is sent it twice."""
     if not isinstance(move.event, OrphansAdopted) or not move.now.step:
         return None
+    missed = tuple(pid for pid in move.event.pids if pid not in move.event.asked)
     killed = move.signal == (KILL,)
-    return move.effects == (Step(KILL, tree=True) if killed else Step(*move.signal, pids=move.event.pids),)
+    expected = (Step(KILL, tree=True) if killed else Step(*move.signal, pids=missed),)
+    return move.effects == (expected if missed else ())
 
 
 def a_step_has_a_clock(move: Move) -> bool | None:
     """Each step sets the clock, to its time, and nothing else does; SIGKILL as the last step has 1 s at least."""
+    if move.asks_late:
+        return None
     if not move.begins:
         return not move.only(SetClock)
     return move.effects[1:] == (SetClock(move.setup.times[move.now.step - 1]),)
@@ -428,16 +474,16 @@ def a_clock_runs_while_stopping(move: Move) -> bool | None:
 
 
 def time_is_bounded(move: Move) -> bool | None:
-    """Since the steps were last started there are no more timeouts than steps, and the clocks add up to their times."""
+    """Since the steps were last started there are no more timeouts than steps and one; the clocks add up to as much."""
     in_steps = move.now.step <= len(move.setup.steps) or move.run.state is State.EXITED
-    return in_steps and move.now.waits <= sum(move.setup.times)
+    return in_steps and move.now.waits <= sum(move.setup.times) + move.setup.timeout
 
 
 def forward_only_relays(move: Move) -> bool | None:
     """A forwarded signal is relayed to every child, just that one, and moves neither state nor step."""
     if isinstance(move.event, Forward):
         relayed = move.effects == (Relay(move.event.signum),)
-        return relayed and (move.run.state, move.run.step) == move.saved[:2]
+        return relayed and move.kept[:5] == move.saved[:5]
     return not move.only(Relay)
 
 
@@ -464,7 +510,7 @@ def strays_change_nothing(move: Move) -> bool | None:
 
 def the_dead_stay_as_they_were(move: Move) -> bool | None:
     """What is known of a dead command never changes: how it ended, in which step, and what it had been sent."""
-    return all(move.kept[6][index] == move.saved[6][index] for index, _ in move.world.ended)
+    return all(move.kept[-1][index] == move.saved[-1][index] for index, _ in move.world.ended)
 
 
 def every_end_is_remembered(move: Move) -> bool | None:
@@ -473,7 +519,7 @@ def every_end_is_remembered(move: Move) -> bool | None:
         return None
     commands = move.run.commands
     known = [(commands[index].ending, commands[index].step, commands[index].told) for index, _ in move.event.endings]
-    return known == [(ending, move.world.step, move.saved[2]) for _, ending in move.event.endings] and (
+    return known == [(ending, move.world.step, move.saved[5]) for _, ending in move.event.endings] and (
         move.run.ended == [commands[index] for index, _ in move.now.ended]
     )
 
@@ -483,7 +529,19 @@ def terminate_is_remembered(move: Move) -> bool | None:
     if move.error:
         return None
     told = move.event.signum if isinstance(move.event, Terminate) else 0
-    return move.run.told == (move.saved[2] or told)
+    return move.run.told == (move.saved[5] or told)
+
+
+def a_kill_is_remembered(move: Move) -> bool | None:
+    """It is remembered that SIGKILL came after another signal, and which orphans it has ended."""
+    if move.stray or move.error:
+        return None
+    sent = {effect.signums[0] for effect in move.effects if isinstance(effect, Step) and effect.pids is None}
+    asked = move.saved[3] or bool(sent - {KILL})
+    killing = move.saved[4] or (KILL in sent and asked)
+    dead = move.event.endings if isinstance(move.event, OrphansEnded) else ()
+    killed = [pid for pid, ending in dead if killing and ending.signum == KILL]
+    return (move.run.asked, move.run.killing, [pid for pid, _ in move.run.killed]) == (asked, killing, killed)
 
 
 def the_code_is_chosen_at_the_last_end(move: Move) -> bool | None:
@@ -519,6 +577,7 @@ PROPERTIES: list[Property] = [
     states_come_in_order,
     the_state_says_who_is_alive,
     steps_come_in_order,
+    nobody_is_killed_unasked,
     a_step_is_sent_to_everybody,
     a_step_has_a_clock,
     a_clock_runs_while_stopping,
@@ -532,6 +591,7 @@ PROPERTIES: list[Property] = [
     every_end_is_remembered,
     exit_is_asked_for_once,
     terminate_is_remembered,
+    a_kill_is_remembered,
     the_code_is_chosen_at_the_last_end,
     the_exit_code_is_right,
 ]
@@ -561,14 +621,16 @@ class Found(NamedTuple):
 def take(setup: Setup, run: Lifecycle, saved: Saved, world: World, event: Event, *, stray: bool) -> Move:
     """Hand one event to a run that is in this state."""
     put_back(run, saved)
+    run.killed = []
+    looks = run.can_ask_late
     effects: tuple[Effect, ...] = ()
     error = None
     try:
         effects = run.handle(event).effects
     except (MachineError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as raised:
         error = raised
-    now = world if stray else after(world, event, effects)
-    return Move(setup, event, stray, saved, world, run, save(run), now, effects, error)
+    now = world if stray else after(setup, world, event, effects)
+    return Move(setup, event, stray, saved, world, looks, run, save(run), now, effects, error)
 
 
 def explore(setup: Setup) -> Found:
