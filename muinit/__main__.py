@@ -9,8 +9,54 @@ from _signal import SIG_BLOCK, pthread_sigmask, valid_signals
 
 CALLERS_MASK = pthread_sigmask(SIG_BLOCK, valid_signals())
 
-import os
 import sys
+from _frozen_importlib_external import PathFinder
+from posix import environ
+
+# What the container holds for its commands is not for us. Only builtin modules up to here: others can be its own.
+# The variables of Python that change nothing in muinit:
+_HARMLESS = (
+    *(b"", b"UNBUFFERED", b"DONTWRITEBYTECODE", b"HASHSEED", b"IOENCODING", b"UTF8", b"NOUSERSITE", b"SAFEPATH"),
+    *(b"NODEBUGRANGES", b"ASYNCIODEBUG", b"BREAKPOINT", b"STARTUP"),
+)
+# Anybody makes up names with PYTHON_ (Python's own images: PYTHON_VERSION). Python reads these and some harmless ones:
+_READ = (
+    *(b"_GIL", b"_JIT", b"_TLBC", b"_FROZEN_MODULES", b"_LAZY_IMPORTS", b"_PERF_JIT_SUPPORT", b"_PRESITE"),
+    *(b"_PYMALLOC_HUGEPAGES", b"_CONTEXT_AWARE_WARNINGS", b"_THREAD_INHERIT_CONTEXT"),
+)
+# Whether sys.path begins with the folder of the script, or the current one for `python -m` (-P: Python 3.11).
+_HAS_FOLDER = not (sys.flags.isolated or getattr(sys.flags, "safe_path", False))
+
+
+def _is_clean() -> bool:
+    """Whether nothing that is meant for the commands has reached this interpreter."""
+    if not sys.flags.ignore_environment:
+        names = [name[6:] for name, value in environ.items() if value and name.startswith(b"PYTHON")]
+        if any(name in _READ if name.startswith(b"_") else name not in _HARMLESS for name in names):
+            return False
+    if user := getattr(sys.modules.get("site"), "USER_SITE", None):  # whose usercustomize and .pth files have run
+        from os.path import abspath  # as site has it
+
+        if abspath(user) in sys.path:
+            return False
+    if not _HAS_FOLDER:
+        return True
+    # Python imports a lot before our first line for `python -m`: has it found any of that in the current folder?
+    loaded = {name.partition(".")[0] for name in sys.modules} - {*sys.builtin_module_names, "__main__"}
+    if __file__.rpartition("/")[0].rpartition("/")[0] in sys.path[1:]:  # a checkout that is also installed
+        loaded.discard("muinit")
+    specs = (PathFinder.find_spec(name, sys.path[:1]) for name in loaded)
+    return not any(spec and spec.origin for spec in specs)
+
+
+if "muinit" in sys._xoptions or not (sys.flags.isolated or _is_clean()):  # noqa: SLF001
+    from muinit import isolated
+
+    CALLERS_MASK = isolated.isolate(CALLERS_MASK)
+elif _HAS_FOLDER:
+    del sys.path[0]
+
+import os
 from errno import ENOENT, ENOTDIR
 
 from muinit import cli, signals

@@ -395,13 +395,11 @@ def _callers_environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment.pop("", None)  # "=value": some callers have it, posix_spawn(3) by Python refuses it
     if environment.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
-        try:
-            with open("/proc/self/environ", "rb") as file:
-                entries = file.read().split(b"\0")
-        except OSError:
-            return environment
-        del environment["LC_CTYPE"]
-        for entry in entries:
-            if entry.startswith(b"LC_CTYPE="):
-                environment["LC_CTYPE"] = os.fsdecode(entry).partition("=")[2]
+        from muinit.isolated import callers_environment
+
+        given = callers_environment().get(b"LC_CTYPE")
+        if given is None:
+            del environment["LC_CTYPE"]
+        else:
+            environment["LC_CTYPE"] = os.fsdecode(given)
     return environment

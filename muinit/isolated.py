@@ -1,0 +1,171 @@
+"""The same interpreter again, isolated (`python -I`) from what the container holds for its commands.
+
+A container's PYTHONPATH, other PYTHON... variables, a sitecustomize, the user's site-packages and the files of the
+current folder are for the commands. What they have already done to this process, only execve(2) undoes: it ends
+threads, frees memory, closes descriptors and resets handlers; the pid, blocked signals and pending ones stay.
+`muinit.__main__` decides whether that is needed. The commands get the environment, the signal mask and the
+descriptors of our caller, unchanged.
+
+Imported in the interpreter that is to be left: so only what is built into Python is imported here.
+"""
+
+import posix
+import sys
+from _frozen_importlib_external import PathFinder
+from _signal import SIG_DFL, SIGCHLD, signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+# -X options that Python does not know are kept in sys._xoptions, and seen nowhere else.
+_MARK = "muinit"
+_FILE = __file__ if __file__.startswith("/") else f"{posix.getcwd()}/{__file__}"
+_ROOT = _FILE.rpartition("/")[0].rpartition("/")[0]  # the folder, or the zip file, that holds the package muinit
+
+
+def isolate(mask: set[int]) -> set[int]:
+    """Become an isolated interpreter; return the signal mask of our caller. `mask` is what this process found.
+
+    Returns in the interpreter that was executed, and in this one where that is not possible: then modules are
+    looked for in the folders of the commands last, and a warning is written.
+    """
+    options: dict[str, str | bool] = sys._xoptions  # noqa: SLF001
+    if _MARK in options:
+        del sys.argv[0], sys.path[0]  # this file, and its _ROOT
+        homes = {name: str(options.get(f"{_MARK}.{name}", _ROOT)) for name in _OURS}
+        sys.meta_path.insert(0, _Finder(homes))
+        _rename(sys.argv[0].rpartition("/")[2])
+        bits = int(str(options[_MARK]), 16)
+        return {number for number in range(bits.bit_length()) if bits >> number & 1}
+    why = _execute(mask)
+    foreign, own = _split_path()
+    sys.path[:] = own + foreign
+    from muinit.stderr import Stderr
+
+    Stderr().line(f"warning: muinit is not isolated from the PYTHON... variables and modules of its commands: {why}")
+    return mask
+
+
+# What is not in Python's own library. A package of the commands can have the name of a library: `part` is only in ours.
+_OURS = {"muinit": "muinit.isolated", "statechart": "statechart.chart", "transitions": "transitions.core", "six": "six"}
+
+
+class _Finder:
+    """Finds our own packages, and only them: other files in their folders are not for us (sys.meta_path)."""
+
+    def __init__(self, homes: dict[str, str]) -> None:
+        self._homes = homes
+
+    def find_spec(self, name: str, _path: object = None, target: object = None) -> "ModuleSpec | None":
+        home = self._homes.get(name)
+        return PathFinder.find_spec(name, [home], target) if home else None  # type: ignore[arg-type]
+
+
+def _split_path() -> tuple[list[str], list[str]]:
+    """sys.path, parted before the library of Python: to the left are PYTHONPATH and the folder of the script."""
+    zips = tuple(f"python{sys.version_info[0]}{sys.version_info[1]}{suffix}.zip" for suffix in ("", "t"))
+    first = next((i for i, entry in enumerate(sys.path) if entry.endswith(zips)), 0)
+    return sys.path[:first], sys.path[first:]
+
+
+def _homes() -> dict[str, str]:
+    """The folders in which our packages are installed: beside one another, else where Python finds them.
+
+    PYTHONPATH and the current folder come last: a program there may have a transitions.py of its own.
+    """
+    foreign, own = _split_path()
+    homes: dict[str, str] = {}
+    for name, part in _OURS.items():
+        for folder in (_ROOT, *homes.values(), *own, *foreign):
+            spec = PathFinder.find_spec(name, [folder])
+            if spec and (part == name or PathFinder.find_spec(part, spec.submodule_search_locations or [])):
+                homes[name] = folder or posix.getcwd()
+                break
+    return homes
+
+
+def _execute(mask: set[int]) -> str:
+    """Execute ourselves in an isolated interpreter. Returns only where that is not possible: why, for people."""
+    if sys.orig_argv[1:2] == ["-I"]:  # a program with a Python inside: it would be executed without end
+        return f"{sys.executable} does not know -I"
+    try:
+        environment = callers_environment()
+        interpreter = _interpreter(environment)
+        argv = [sys.executable or interpreter, "-I"]
+        argv += ["-B"] if sys.flags.dont_write_bytecode else []
+        argv += ["-S"] if sys.flags.no_site else []
+        argv += ["-X", f"{_MARK}={sum(1 << number for number in mask):x}"]
+        for name, home in _homes().items():
+            if home != _ROOT:
+                argv += ["-X", f"{_MARK}.{name}={home}"]
+        argv.append(_FILE if posix.access(_FILE, posix.R_OK) else _ROOT)  # a zip file is executed by its __main__.py
+        posix.execve(interpreter, [*argv, *sys.argv], environment)
+    except OSError as error:
+        return f"{sys.executable} -I: {error.strerror}"
+
+
+def _interpreter(environment: dict[bytes, bytes]) -> str:
+    """The file of an interpreter that starts isolated: after execve(2) it would be too late to find that it does not.
+
+    Python takes argv[0] for its own path, and some callers put another word there. And its library may be where only
+    PYTHONHOME says. Then one is tried, and OSError is raised where none starts.
+    """
+    this = ""
+    try:
+        this = posix.readlink("/proc/self/exe")
+        one, other = posix.stat(this), posix.stat(sys.executable)
+        same = (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    except OSError:
+        same = False
+    if same and not any(environment.get(name) for name in (b"PYTHONHOME", b"PYTHONPLATLIBDIR")):
+        return sys.executable
+    signal(SIGCHLD, SIG_DFL)  # ignored, as some callers leave it, waitpid(2) knows no status
+    closed = [(posix.POSIX_SPAWN_CLOSE, fd) for fd in (0, 1, 2)]
+    script = "import logging, sys; sys.exit(not sys.flags.isolated)"  # logging needs a good part of the library
+    for file in filter(None, (this, sys.executable)):
+        argv = [sys.executable or file, "-I", "-c", script]
+        pid = posix.posix_spawn(file, argv, environment, file_actions=closed)
+        if posix.waitpid(pid, 0)[1] == 0:
+            return file
+    raise OSError(0, "it does not start")
+
+
+def _rename(name: str) -> None:
+    """Be called as before in ps(1) and pkill(1): the kernel names a script after its file, and now it saw Python's."""
+    if name != "__main__.py":
+        try:
+            with open("/proc/self/comm", "w") as file:
+                file.write(name)
+        except OSError:
+            pass
+
+
+def callers_environment() -> dict[bytes, bytes]:
+    """The environment that this process was executed with, in order.
+
+    Python sets LC_CTYPE in its own, where the locale is "C" (PEP 538), as a container's is, and a sitecustomize may
+    set more. Without a /proc, or where a program has overwritten what /proc/self/environ shows (setproctitle does),
+    the environment as it is now.
+    """
+    entries = [name + b"=" + value for name, value in posix.environ.items()]
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = file.read().split(b"\0")[:-1]
+        if all(given):
+            entries = given
+    except OSError:
+        pass
+    environment: dict[bytes, bytes] = {}
+    for entry in entries:
+        name, equals, value = entry.partition(b"=")
+        if name and equals:  # Python passes on only NAME=VALUE, and of two the first, as getenv(3)
+            environment.setdefault(name, value)
+    return environment
+
+
+if __name__ == "__main__":  # executed by isolate(), which also takes this folder off the path again
+    sys.path.insert(0, _ROOT)
+    from muinit.__main__ import run
+
+    run()
