@@ -309,6 +309,10 @@ def test_options_of_the_interpreter_are_respected(tmp_path: Path) -> None:
     said([PYTHON, "-E", "-m", "muinit"], "-v", "---", "sh", "-c", "exit 3", env=env, cwd=here)
     words = said([PYTHON, "-B", *MUINIT], "-q", "---", *LOOK, env=env).stdout.split("\n")
     assert words[1:3] == ["-I", "-B"]
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    without_site = {**env, "PYTHONPATH": f"{env['PYTHONPATH']}:{ROOT}:{site}"}
+    words = said([PYTHON, "-S", *MUINIT], "-q", "---", *LOOK, env=without_site).stdout.split("\n")
+    assert words[1:3] == ["-I", "-S"]
     assert not was_executed_again([PYTHON, "-I", "-m", "muinit"], env=env)
     assert not marks(tmp_path / "a") + marks(here)
 
@@ -416,6 +420,23 @@ def test_the_environment_without_a_proc() -> None:
     for entries in (["A=1", "LC_ALL=C", "PYTHONPATH=/nowhere"], ["A=1", "LANG=C.UTF-8", "PYTHONPATH=/nowhere", "B=2"]):
         done = subprocess.run([*hide, *entries, *MUINIT, "-q", "---", "/usr/bin/env"], capture_output=True, check=True)
         assert done.stdout.decode().split() == entries
+
+
+# What setproctitle does: the place that /proc/self/environ shows is used for another text.
+OVERWRITE = """\
+import ctypes, os
+fields = open("/proc/self/stat").read().rpartition(")")[2].split()
+start, end = int(fields[47]), int(fields[48])
+ctypes.memset(start, 0, end - start)
+ctypes.memmove(start, b"agent: x=1", 10)
+"""
+
+
+def test_the_environment_where_a_program_has_overwritten_it(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(OVERWRITE)
+    env = {"A": "1", "LC_ALL": "C", "PYTHONPATH": str(tmp_path), "B": "2"}
+    out = said(MUINIT, "-q", "---", "/usr/bin/env", code=0, env=env).stdout
+    assert out.splitlines() == [f"{name}={value}" for name, value in env.items()]
 
 
 # Before it executes argv[1:], it blocks, ignores, and is sent, signals.
@@ -534,6 +555,17 @@ def test_an_installation_in_the_users_place_keeps_working(where: str, pythonpath
     assert "exit 3: pid" in done.stderr
     assert "warning" not in done.stderr
     assert not [mark for folder in (cwd, tmp_path / "app", tmp_path / "target") for mark in marks(folder)]
+
+
+def test_the_muinit_that_was_started_goes_on(tmp_path: Path) -> None:
+    """Not another one that is installed, too. Nothing else in its folder is used, whatever Python tries to import."""
+    folder = fake(install(tmp_path / "target"), "msvcrt")
+    (folder / "statechart/__init__.py").write_text("print('its own', flush=True)")
+    env = {**CLEAN, "PYTHONPATH": str(folder)}
+    assert said(MUINIT, "---", "sh", "-c", "exit 3", env=env).stdout == "its own\n"
+    assert "its own\n" in said([PYTHON, "-m", "muinit"], "---", "sh", "-c", "exit 3", env=CLEAN, cwd=folder).stdout
+    said(MUINIT, "--diagram=svg", code=0 if shutil.which("dot") else 1, env=env)
+    assert not marks(folder)
 
 
 def test_the_users_site_packages_are_not_ours(tmp_path: Path) -> None:
