@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
 _PIPE_SIZE = 1048576  # bytes, one a signal: ten times what RLIMIT_SIGPENDING usually lets anybody queue
+_WALL = 0x40000000  # waitpid(2), linux/wait.h
 _LONGEST_WAIT = 86400.0  # seconds; poll(2) takes an int of milliseconds, and waiting again is free
 
 
@@ -131,7 +132,9 @@ class Kernel:
         statuses: list[tuple[int, int]] = []
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG | (os.WUNTRACED if self._terminal.given else 0))
+                # Without __WALL a child that was made without SIGCHLD as its exit signal is no child (clone(2)). We
+                # can have inherited one from who became us by exec; any other is given that signal at its adoption.
+                pid, status = os.waitpid(-1, os.WNOHANG | _WALL | (os.WUNTRACED if self._terminal.given else 0))
             except ChildProcessError:
                 return statuses, True
             if pid == 0:

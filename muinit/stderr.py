@@ -8,7 +8,6 @@ import stat
 from select import POLLOUT, poll
 
 from muinit import signals
-from muinit.procfs import printable
 
 _STDERR = 2
 _STANDARD = {"/dev/stdin": "0", "/dev/stdout": "1", "/dev/stderr": "2"}
@@ -27,18 +26,21 @@ class Stderr:
 
         What would break or move the line is escaped, unless the caller says that it is, but for colours.
         """
+        from statechart.text import cut, printable  # after the first child: this file is needed before it
+
         if not escaped:
             text = printable(text)
         dropped = f" ({self._dropped} lines dropped before this one)" if self._dropped else ""
-        data = f"muinit: {text}{dropped}".encode()
-        if len(data) >= LONGEST:
-            data = data[: LONGEST - 4] + b"..."
+        data, room = text.encode(errors="replace"), LONGEST - len(f"muinit: {dropped}\n")
+        if len(data) > room:
+            text = cut(text, len(data[: room - 3].decode(errors="ignore"))) + "..."
+        data = f"muinit: {text}{dropped}\n".encode(errors="replace")
         if self._fd is None:
             self._fd = nonblocking(_STDERR)
         try:
             if self._fd == _STDERR and not ready(_STDERR):
                 raise BlockingIOError
-            os.write(self._fd, data + b"\n")
+            os.write(self._fd, data)
         except OSError:  # EAGAIN, EPIPE, EFBIG, ENOSPC, EBADF: none is worth a container
             self._dropped += 1
             forget_signal()

@@ -14,6 +14,7 @@ from statechart.events import CommandEnded, Drained, Forward, OrphansAdopted, Or
 from statechart.lifecycle import SIGKILL
 from statechart.record import ENDLESS, nanoseconds
 from statechart.report import seconds
+from statechart.text import cut, printable
 from statechart.trace import title
 
 TYPE_CHECKING = False
@@ -67,13 +68,6 @@ class Stage:
     lost: bool = False  # lines of the trace are missing
 
 
-def plain(text: str) -> str:
-    """The text with nothing in it that is not printable."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 class Lives:
     """All of them, and what happened to muinit itself."""
 
@@ -101,13 +95,13 @@ class Lives:
 
     def signame(self, number: int) -> str:
         """The name of a signal, fit to be shown."""
-        return plain(self._found.signame(number))
+        return printable(self._found.signame(number))
 
     # What happened
 
     def _tell(self) -> None:
         taken = self._found.taken
-        self.stages.append(Stage(0, plain(taken[0][1].before) if taken else State.RUNNING.name))
+        self.stages.append(Stage(0, printable(taken[0][1].before) if taken else State.RUNNING.name))
         line = 1
         for moment, (number, step) in enumerate(taken, 1):
             lost = self._lost(moment - 1, line, number)
@@ -115,8 +109,8 @@ class Lives:
             self._event(moment, step.event)
             for effect in step.effects:
                 self._effect(moment, step, effect)
-            if lost or plain(step.after) != self.stages[-1].name:
-                self.stages.append(Stage(moment, plain(step.after), self._step))
+            if lost or printable(step.after) != self.stages[-1].name:
+                self.stages.append(Stage(moment, printable(step.after), self._step))
         self._lost(self.last - 1, line, self._found.end.line if self._found.end else ENDLESS)
 
     def _lost(self, moment: int, after: int, before: float) -> bool:
@@ -151,7 +145,7 @@ class Lives:
     def _orphan(self, moment: int | None, pid: int, name: str = "") -> Life:
         self.orphans_seen += 1
         if len(self.orphans) < MOST_ORPHANS:
-            self.orphans.append(Life("orphan", pid, title([name]), plain(name)[:LONGEST], moment))
+            self.orphans.append(Life("orphan", pid, title([name]), cut(printable(name), LONGEST), moment))
             return self.orphans[-1]
         self.rest = self.rest or Life("rest", start=moment)
         return self.rest
@@ -169,7 +163,7 @@ class Lives:
             if clocks:
                 self._step = f"{names(effect.signums[0])}, {seconds(clocks[0])}"
             kind = "kill" if SIGKILL in effect.signums else "step"
-            note = Note(moment, kind, ", ".join(map(names, effect.signums)), f"sent, {plain(taken.after)}")
+            note = Note(moment, kind, ", ".join(map(names, effect.signums)), f"sent, {printable(taken.after)}")
             chosen = self._children() if effect.pids is None else map(self._adopted.get, effect.pids)
             self._note(note, chosen)
         elif isinstance(effect, SuspendAll):
@@ -227,12 +221,12 @@ def _run(found: Trace) -> tuple[Lifecycle, bool]:
 
 def _life(command: Command) -> Life:
     name = title([command.argv[0].rpartition("/")[2], *command.argv[1:]])
-    return Life("command", command.pid, name, plain(" ".join(command.argv))[:LONGEST])
+    return Life("command", command.pid, name, cut(printable(" ".join(command.argv)), LONGEST))
 
 
 def _text(ending: Ending, signame: Signame) -> str:
     if ending.failure:
-        return plain(ending.failure)
+        return printable(ending.failure)
     if ending.signum:
         return signame(ending.signum) + (" (core)" if ending.core else "")
     return f"exit {ending.code}"

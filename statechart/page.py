@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from statechart import timeline, unfold
-from statechart.lives import plain
+from statechart.text import printable
 from statechart.timeline import Picture
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ def diagram(found: Trace) -> tuple[Markup, str]:
         return Markup(), GRAPHVIZ
     numbers = found.header["signals"]
     forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
-    unfolded = unfold.Unfolded(run.steps, run.timeout, forward, lambda number: plain(found.signame(number)), stop=stop)
+    unfolded = unfold.Unfolded(run.steps, run.timeout, forward, lambda number: printable(found.signame(number)), stop=stop)
     graph = unfold.dot(unfolded, Counter(unfold.edge(taken) for _, taken in found.taken))
     command = [program, "-Tsvg"]
     try:
@@ -84,7 +84,7 @@ def _shape(node: ET.Element) -> Markup:
     if name not in SHAPES:
         return Markup()
     kept = [(key, node.get(key, "")) for key in SHAPES[name] if key in node.attrib]
-    kept += [("data-name", plain(child.text or "")) for child in node if child.tag.endswith("title")]
+    kept += [("data-name", printable(child.text or "")) for child in node if child.tag.endswith("title")]
     attributes = Markup().join(Markup(' {}="{}"').format(*pair) for pair in kept)
     inside = [*node]
     if node.get("class") == "graph":
@@ -92,7 +92,8 @@ def _shape(node: ET.Element) -> Markup:
         inside = [child for child in inside if not child.tag.endswith("polygon")]
         inside.sort(key=lambda child: "untaken" not in child.get("class", ""))
     inner = Markup().join(map(_shape, inside))
-    return Markup("<{0}{1}>{2}{3}</{0}>").format(name, attributes, plain(" ".join((node.text or "").split())), inner)
+    words = printable(" ".join((node.text or "").split()))
+    return Markup("<{0}{1}>{2}{3}</{0}>").format(name, attributes, words, inner)
 
 
 def _render(name: str, picture: Picture, **more: object) -> str:
@@ -109,7 +110,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
-        finalize=lambda value: "\n".join(map(plain, value.split("\n"))) if type(value) is str else value,
+        finalize=lambda value: "\n".join(map(printable, value.split("\n"))) if type(value) is str else value,
     )
     templates.filters |= {"px": lambda number: f"{number:.2f}".rstrip("0").rstrip("."), "cells": timeline.cells}
     return templates

@@ -14,10 +14,11 @@ from unicodedata import combining, east_asian_width
 
 from statechart import trace
 from statechart.chart import State
-from statechart.lives import LONGEST, Life, Lives, Note, Stage, plain
+from statechart.lives import LONGEST, Life, Lives, Note, Stage
 from statechart.record import nanoseconds
 from statechart.report import seconds
 from statechart.scale import BROKEN, EVEN, STRETCHED, Scale, Tick, scale, ticks
+from statechart.text import cut, printable
 from statechart.trace import orphan
 
 TYPE_CHECKING = False
@@ -250,7 +251,7 @@ class _Painter:
             rows = [*rows[: MOST_ROWS // 2], *rows[-MOST_ROWS // 2 :]]
         end = self._found.end
         ends = f"the trace ends in {lives.stages[-1].name}: nothing is known of the rest"
-        why = plain(end.why).removeprefix(f"exit {end.code}: ")[:MOST_WORDS] if end else ends
+        why = cut(printable(end.why).removeprefix(f"exit {end.code}: "), MOST_WORDS) if end else ends
         name = f"exit {end.code}"[:CODE] if end else "no end"
         beside = GAP * 3 + len(name) * CODE
         return Picture(
@@ -421,7 +422,7 @@ class _Painter:
         times = self._lives.times
         x = self._x(first.moment)
         texts = [*dict.fromkeys(note.text for note in group)]
-        text = ", ".join(texts)[:LONGEST] + (f" x {len(group)}" if len(group) > 1 else "")
+        text = cut(", ".join(texts), LONGEST) + (f" x {len(group)}" if len(group) > 1 else "")
         label = text if (cells(text) + 2) * LETTER <= until - x - GAP else ""
         when = f"at {exact(times[first.moment])}"
         if len(group) > 1:
@@ -446,22 +447,22 @@ class _Painter:
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         header = self._found.header
-        yield "command line", plain(join(header["argv"]))[:MOST_WORDS]
+        yield "command line", cut(printable(join(header["argv"])), MOST_WORDS)
         yield "started", _date(header["time"])
         yield "lasted", lasting(self._lives.times[-1])
         steps = " → ".join(self._lives.signame(number) for number in self._lives.run.steps)
         yield "steps", f"{steps}, {seconds(self._lives.run.timeout)} each"
-        yield "forwarded", plain(", ".join(header["forward"])) or "nothing"
+        yield "forwarded", printable(", ".join(header["forward"])) or "nothing"
         commands, orphans = len(self._lives.commands), self._lives.orphans_seen
         counted = f"{commands} command{'s' * (commands != 1)}, {orphans or 'no'} orphan{'s' * (orphans != 1)} adopted"
         yield "processes", counted
-        yield "muinit", plain(f"{header['muinit']}, pid {header['pid']}")
+        yield "muinit", printable(f"{header['muinit']}, pid {header['pid']}")
         if not self._lives.certain:
             yield "colours", "by exit code alone: lines are missing, or this muinit would have decided otherwise"
 
     def _row(self, taken: Taken) -> Row:
         texts = taken.before, taken.after, *trace.parts(self._lives.run, taken, self._lives.signame)
-        shown = [plain(text)[:LONGEST] for text in texts]
+        shown = [cut(printable(text), LONGEST) for text in texts]
         return Row(nanoseconds(taken.event.at), f"{taken.event.at:.3f} s", *shown)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from statechart.effects import Relay, ResumeAll, SetClock, Step, SuspendAll
 from statechart.events import CommandEnded, Ending, Event, Forward, OrphansAdopted, OrphansEnded, Terminate, Timeout
+from statechart.text import cut, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +36,8 @@ COLOURS = {
 
 def title(argv: Sequence[str]) -> str:
     """The command line, cut to 40 characters, with nothing in it that moves a cursor."""
-    text = " ".join(argv)
-    if len(text) > LONGEST:
-        text = text[: LONGEST - 3] + "..."
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+    text = printable(" ".join(argv)[: LONGEST + 1])  # escaped, it is no shorter
+    return text if len(text) <= LONGEST else cut(text, LONGEST - 3) + "..."
 
 
 def who(command: Command) -> str:

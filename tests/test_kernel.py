@@ -77,6 +77,24 @@ def test_a_long_line_is_cut_where_it_shows() -> None:
     assert first.endswith(b"...")
 
 
+@pytest.mark.parametrize("letter", ["\u20ac", "e\u0301", "\n"], ids=["three bytes", "two characters", "an escape"])
+def test_a_long_line_is_cut_between_letters(letter: str) -> None:
+    """Wherever the cut falls, and with the number of the dropped lines, which stands behind it."""
+    expected = {"\u20ac": "\u20ac", "e\u0301": "e\u0301", "\n": "\\n"}[letter]
+    for before in range(6):
+        script = (
+            "from muinit.stderr import Stderr\n"
+            "s = Stderr(); r, w = os.pipe(); os.dup2(os.open('/dev/full', os.O_WRONLY), 2); s.line('lost')\n"
+            f"os.dup2(w, 2); s._fd = None; s.line('x' * {before} + {letter!r} * 4000); os.write(1, os.read(r, 9999))"
+        )
+        line = kernel_says(script)
+        found = re.fullmatch(r"muinit: (x*)(.*)\.\.\. \(1 lines dropped before this one\)", line)
+        assert found, line
+        assert found[1] == "x" * before
+        assert found[2] == expected * (len(found[2]) // len(expected))
+        assert 4096 - len(expected.encode()) < len(line.encode()) + 1 <= 4096
+
+
 def test_sigchld_ignored_by_the_caller_loses_no_status() -> None:
     argv = ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", *MUINIT, "-q", "---", "sh", "-c", "exit 7"]
     assert subprocess.run(argv, timeout=PATIENCE, check=False).returncode == 7

@@ -20,6 +20,7 @@ TOOLS = {
     "replay.py": {"dataclasses", "importlib", "json", "typing"},
     "scale.py": {"dataclasses", "itertools"},
     "lives.py": {"dataclasses", "itertools"},
+    "text.py": {"unicodedata"},
     "timeline.py": {"dataclasses", "datetime", "itertools", "shlex", "unicodedata"},
     "page.py": {
         "base64",
@@ -67,7 +68,8 @@ def test_transitions_is_imported_in_one_module() -> None:
 
 def test_the_two_halves_meet_in_the_loop_and_where_it_is_set_up_or_shown() -> None:
     joined = [path.name for path in INIT if "statechart" in imports(path)]
-    assert joined == ["__main__.py", "cli.py", "loop.py", "show.py", "watch.py"]
+    assert joined == ["__main__.py", "cli.py", "loop.py", "procfs.py", "show.py", "stderr.py", "watch.py"]
+    assert "from statechart.text import printable" in (ROOT / "muinit/procfs.py").read_text()
 
 
 EVERYTHING = ["-v", "--trace-states", "--trace-file=/dev/null", "--termination-log=/dev/null"]
@@ -93,7 +95,7 @@ def test_what_the_running_init_loads(options: list[str]) -> None:
     own = {path.name.removesuffix(".py") for path in CHART} - {"__init__", "__main__"}
     loaded = {module.partition(".")[2] for module in idle if module.startswith("statechart.")}
     for_readers = {"record", "story"}
-    always = {"chart", "effects", "events", "lifecycle", "meanings", "report", "trace", "values"}
+    always = {"chart", "effects", "events", "lifecycle", "meanings", "report", "text", "trace", "values"}
     assert loaded - for_readers == always < own
     too_dear = {
         "transitions.extensions",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from muinit import signals
 from statechart import __main__ as command_line
-from statechart import lives, page, record, timeline
+from statechart import page, record, timeline
 from statechart.chart import EXITED, RUNNING
 from statechart.events import (
     CommandEnded,
@@ -36,6 +36,7 @@ from statechart.events import (
 from statechart.lifecycle import Command, Lifecycle
 from statechart.replay import Trace, read, replay
 from statechart.scale import BROKEN, EVEN, MOST_BREAKS, SECOND, STRETCHED, clock, scale, ticks
+from statechart.text import printable
 from statechart.timeline import LETTER, SAME, WIDTH, Lane, Mark, Picture, cells, fit, picture
 from tests.harness import ROOT
 
@@ -564,7 +565,7 @@ def test_no_mark_is_nameless() -> None:
     every: list[Mark] = [*of.signals, *(mark for each in of.lanes for mark in each.marks)]
     assert {mark.kind for mark in every} <= set(timeline.MARKS)
     assert {each.outcome for each in of.lanes} <= set(timeline.BARS)
-    assert lives.plain("a\nb") == r"a\nb"
+    assert printable("a\nb") == r"a\nb"
     assert lane(of, 100).who == "command"
 
 

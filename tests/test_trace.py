@@ -101,7 +101,16 @@ def test_giving_up() -> None:
         (["sshd", "-D"], "sshd -D"),
         (["sh", "-c", "x" * 100], "sh -c " + "x" * 31 + "..."),
         (["a\x1b[2J\n"], r"a\x1b[2J\n"),
-        (["caf\xe9", "\udcff"], r"caf\xe9 \udcff"),
+        (["caf\xe9", "\udcff"], r"café \udcff"),
+        (["x" * 40], "x" * 40),
+        (["x" * 36 + "\n", "yyy"], "x" * 36 + "..."),
+        (["x" * 35 + "\n", "yyy"], "x" * 35 + r"\n..."),
+        (["x" * 34 + "\x1b[1m"], "x" * 34 + "..."),
+        (["x" * 28 + "\U000e0001yyyy"], "x" * 28 + "..."),
+        (["x" * 36 + "e\u0301\u0323yyyy"], "x" * 36 + "..."),
+        (["x" * 34 + "e\u0301\u0323yyyy"], "x" * 34 + "e\u0301\u0323..."),
+        (["\u0301" * 50], "..."),
+        (["x" * 36 + "\\"], "x" * 36 + "\\"),
     ],
 )
 def test_a_title_is_short_and_moves_no_cursor(argv: list[str], words: str) -> None:
