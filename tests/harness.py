@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ class Run:
     # The end
 
     def survivors(self) -> list[int]:
-        return [pid for pid in tagged(self.tag) if status(pid).get("State", "Z")[0] not in "ZX"]
+        return [pid for pid in tagged(self.tag) if alive(status(pid))]
 
     def end(self) -> int:
         """Wait for the end: the exit status, as a shell would say it. Nothing may be left by then."""
@@ -171,15 +172,23 @@ def kill_all(pids: Sequence[int]) -> None:
 
 def tagged(tag: str) -> list[int]:
     """The processes with this variable in their environment."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
-            try:
-                if tag.encode() in Path(f"/proc/{entry}/environ").read_bytes():
-                    found.append(int(entry))
-            except OSError:
-                pass
-    return found
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [pid for pid in pids if pid != os.getpid() and tag.encode() in environment(pid)]
+
+
+def environment(pid: int) -> bytes:
+    """What its environment was at its start. A process whose first thread has ended has it in the others."""
+    for pattern in (f"/proc/{pid}/environ", f"/proc/{pid}/task/*/environ"):
+        for path in glob(pattern):
+            with suppress(OSError):
+                if data := Path(path).read_bytes():
+                    return data
+    return b""
+
+
+def alive(status: dict[str, str]) -> bool:
+    """Whether a process with this status has a thread that has not ended."""
+    return status.get("State", "Z")[0] not in "ZX" or int(status.get("Threads", "1")) > 1
 
 
 def status(pid: int) -> dict[str, str]:

@@ -7,9 +7,11 @@ kid.py NAME [RULE...], where a rule is one of
   SIGNAL=exit N       say its name and exit N
   SIGNAL=die          say its name and die of it
   setsid              in a session of its own
+  headless            end the first thread, and live on in another: the process looks like a zombie
   exit N              exit N as soon as it is ready
   kid RULE,RULE,...   start another kid (the first word is its name); RULE as above, but for kid
   orphan RULE,...     the same, as a daemon: by a child that exits at once
+  clone FLAGS RULE,...  the same, by clone(2) with these flags: 0 is a child that sends no signal when it ends
 """
 
 import os
@@ -23,11 +25,11 @@ def be(name: str, rules: list[str]) -> None:
 
     # Taken with sigwait(3), not with handlers and pause(2): a signal between the two would wait for the next one.
     actions: dict[int, tuple[str, str]] = {}
-    end = ""
+    end, headless = "", False
     for rule in rules:
         verb, _, rest = rule.partition(" ")
         word, _, action = rule.partition("=")
-        if action and verb not in ("kid", "orphan"):
+        if action and verb not in ("kid", "orphan", "clone"):
             number = signal.SIGRTMIN + int(word[6:]) if word.startswith("RTMIN") else getattr(signal, f"SIG{word}")
             if action == "ignore":
                 signal.signal(number, signal.SIG_IGN)
@@ -38,16 +40,27 @@ def be(name: str, rules: list[str]) -> None:
             os.setsid()
         elif verb == "exit":
             end = rest
+        elif verb == "headless":
+            headless = True
+        elif verb == "clone":
+            clone(*rest.split(" ", 1))
         elif verb == "kid" and os.fork() == 0:
             be(*split(rest))
         elif verb == "orphan" and os.fork() == 0:
             if os.fork() == 0:
                 be(*split(rest))
             os._exit(0)
-    say(f"ready {os.getpid()}")
-    if end:
-        os._exit(int(end))
-    while True:
+
+    def live() -> None:
+        while headless and first_thread() != "Z":
+            pass
+        say(f"ready {os.getpid()}")
+        if end:
+            os._exit(int(end))
+        while True:
+            act()
+
+    def act() -> None:
         if not actions:
             signal.pause()
         signum = signal.sigwait(actions)
@@ -58,6 +71,32 @@ def be(name: str, rules: list[str]) -> None:
         if action == "die":
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
             os.kill(os.getpid(), signum)
+
+    if headless:
+        import threading
+
+        threading.Thread(target=live).start()
+        system_call("exit", 0)
+    live()
+
+
+def first_thread() -> str:
+    """The state of our first thread."""
+    with open("/proc/self/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def clone(flags: str, rules: str) -> None:
+    """Start another kid, with these flags of the system call."""
+    if system_call("clone", int(flags, 0), 0, 0, 0, 0) == 0:
+        be(*split(rules))
+
+
+def system_call(name: str, *arguments: int) -> int:
+    import ctypes
+
+    numbers = {"x86_64": {"exit": 60, "clone": 56}, "aarch64": {"exit": 93, "clone": 220}}
+    return int(ctypes.CDLL(None).syscall(numbers[os.uname().machine][name], *map(ctypes.c_long, arguments)))
 
 
 def split(rules: str) -> tuple[str, list[str]]:
