@@ -28,6 +28,7 @@ from statechart.trace import guarded, words
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from statechart.effects import Effect
     from statechart.events import Event
@@ -88,24 +89,26 @@ class Unfolded:
 
     def _begin(self) -> Lifecycle:
         pids = range(ORPHAN + 1, ORPHAN + 1 + self._commands)
-        return Lifecycle([Command([], pid) for pid in pids], self._steps, self._timeout)
+        return Lifecycle([Command((), pid) for pid in pids], tuple(self._steps), self._timeout)
 
     def _search(self) -> None:
-        """Find the states and the edges, breadth first. Each history is played from the start: a run has no copy."""
-        found: dict[object, _Situation] = {}
+        """Find the states and the edges, breadth first: every event is handed to a copy of the run."""
+        begin = _Situation(self._begin())
+        found = {begin.key: begin}
         ways: dict[Edge, list[tuple[Effect, ...]]] = {}
-        histories: list[list[Event]] = [[]]
-        for history in histories:  # grows
-            here = _Situation(self._begin(), history)
-            if here.taken and here.acted:
-                ways.setdefault(edge(here.taken), []).append(here.taken.effects)
-            if here.key not in found:
-                found[here.key] = here
-                histories += [[*history, event] for event in here.possible(self._forward)]
+        situations = [begin]
+        for before in situations:  # grows
+            for event in before.possible(self._forward):
+                here, taken = before.after(event)
+                if here.acted:
+                    ways.setdefault(edge(taken), []).append(taken.effects)
+                if here.key not in found:
+                    found[here.key] = here
+                    situations.append(here)
         for here in sorted(found.values(), key=_Situation.place):
             self.states[here.run.stage] = [words(effect, self._signame) for effect in here.sent]
-        order = list(self.states)
-        for key in sorted(ways, key=lambda key: order.index(key[0])):
+        order = {stage: place for place, stage in enumerate(self.states)}
+        for key in sorted(ways, key=lambda key: order[key[0]]):
             self.edges[key] = [self._words(alike) for alike in zip(*ways[key], strict=True)]
 
     def _words(self, alike: Sequence[Effect]) -> str:
@@ -128,18 +131,18 @@ class Unfolded:
 
 
 class _Situation:
-    """A run after a history of events, the last event as it was taken, and what the step in force has sent."""
+    """A run after some events, and what the step in force has sent."""
 
-    def __init__(self, run: Lifecycle, history: Iterable[Event]) -> None:
+    def __init__(self, run: Lifecycle, sent: tuple[Effect, ...] = ()) -> None:
         self.run = run
-        self.taken: Taken | None = None
-        self.sent: tuple[Effect, ...] = ()
-        for event in history:
-            self.taken = run.handle(event)
-            if any(isinstance(effect, SetClock) for effect in self.taken.effects):
-                self.sent = self.taken.effects
-        if run.state is State.EXITED:
-            self.sent = ()
+        self.sent = () if run.state is State.EXITED else sent
+
+    def after(self, event: Event) -> tuple[_Situation, Taken]:
+        """The situation after one event more, and what was decided; this one stays as it is."""
+        run = _copied(self.run, {})
+        taken = run.handle(event)
+        new = any(isinstance(effect, SetClock) for effect in taken.effects)
+        return _Situation(run, taken.effects if new else self.sent), taken
 
     @property
     def acted(self) -> bool:
@@ -178,6 +181,25 @@ class _Situation:
         yield Resume()
         if not self.alive:
             yield Drained()
+
+
+_CHANGING = frozenset({Lifecycle, Command, list, dict, set})
+
+
+def _copied(value: Any, copies: dict[int, Any]) -> Any:
+    """A copy of a run with all that it can change. `copy.deepcopy` would do, but takes ten times as long."""
+    kind = type(value)
+    if kind in (Lifecycle, Command):
+        copy = copies.get(id(value))
+        if copy is None:
+            copies[id(value)] = copy = object.__new__(kind)
+            for name in kind.__slots__:
+                part = getattr(value, name)
+                setattr(copy, name, _copied(part, copies) if type(part) in _CHANGING else part)
+        return copy
+    if kind is list:
+        return [_copied(each, copies) for each in value]
+    return value.copy() if kind in (dict, set) else value
 
 
 # Printed

@@ -128,6 +128,47 @@ def test_a_state_says_what_its_step_sent_and_how_long_it_waits() -> None:
     }
 
 
+def test_the_work_grows_with_the_steps_and_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 steps are drawn in a second: every event is handed over once, not after all that led to it."""
+    handled = 0
+    handle = Lifecycle.handle
+
+    def counted(run: Lifecycle, event: Event) -> Taken:
+        nonlocal handled
+        handled += 1
+        return handle(run, event)
+
+    monkeypatch.setattr(Lifecycle, "handle", counted)
+    counts = []
+    for number in (20, 40):
+        handled = 0
+        Unfolded([TERM] * number, 2.0, [INT], signals.name)
+        counts.append(handled)
+    assert counts[1] <= counts[0] * 2
+    assert counts[1] < 40 * 40
+
+
+def test_what_comes_next_changes_nothing_before() -> None:
+    """A run is copied with all that an event can change in it."""
+
+    def told(value: object) -> object:
+        slots = getattr(value, "__slots__", None)
+        if slots is not None:
+            return [(name, told(getattr(value, name))) for name in slots]
+        return [told(each) for each in value] if isinstance(value, list | tuple) else repr(value)
+
+    begin = unfold._Situation(Lifecycle([Command([], 2), Command([], 3)], [TERM, KILL], 2.0))
+    for first in begin.possible([INT]):
+        before, _ = begin.after(first)
+        seen = told(before.run)
+        assert before.run.arc is not begin.run.arc
+        for second in before.possible([INT]):
+            after, _ = before.after(second)
+            assert all(any(each is command for command in after.run.commands) for each in after.run.ended)
+        assert told(before.run) == seen
+    assert begin.run.arc is None
+
+
 FIRST, LAST = ["SIGTERM, SIGCONT to every child", "clock 2 s"], ["SIGKILL to every descendant", "clock 2 s"]
 LATE = ["SIGTERM, SIGCONT to those not asked yet", "clock 2 s"]
 CODE = ["exit with the code of the first command that failed, else 0"]
