@@ -56,6 +56,7 @@ if "muinit" in sys._xoptions or not (sys.flags.isolated or _is_clean()):  # noqa
 elif _HAS_FOLDER:
     del sys.path[0]
 
+import _signal
 import os
 from errno import ENOENT, ENOTDIR
 
@@ -220,12 +221,15 @@ def _show(options: cli.Options) -> int:
     from muinit import show
 
     try:
+        show.let_signals_in(CALLERS_MASK)
         # Not sys.stdout: what it cannot write it tries again when Python exits, and then the status is 120.
         data = show.text(options).encode()
         while data:
             data = data[os.write(1, data) :]
     except show.CannotShowError as error:
         return _complain(str(error))
+    except BrokenPipeError:  # Python ignores SIGPIPE, of which other programs die here
+        return show.die(_signal.SIGPIPE)
     except OSError as error:
         return _complain(f"cannot write to stdout: {error.strerror}")
     return 0

@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import _signal
+import os
 
 from muinit import signals, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from muinit.cli import Options
+
+
+_PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h
 
 
 class CannotShowError(Exception):
     """Why not, in one line."""
+
+
+def let_signals_in(mask: Iterable[int]) -> None:
+    """Let in the signals that our caller had not blocked: from here on they end us as they end any program."""
+    # The kernel shields PID 1 from a signal that it has no handler for.
+    action = _exit if os.getpid() == 1 else _signal.SIG_DFL
+    for number in signals.DEADLY:
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, action)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+
+
+def _exit(signum: int, _frame: object) -> None:
+    os._exit(128 + signum)
+
+
+def die(signum: int) -> int:
+    """Die of a signal, as any program does; as PID 1, return the exit status that says so."""
+    _signal.signal(signum, _signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+    return 128 + signum
 
 
 def text(options: Options) -> str:
@@ -44,15 +71,17 @@ def _diagram(options: Options) -> str:
 
 def _svg(graph: str) -> str:
     """The graph as Graphviz draws it. Raises CannotShowError."""
+    import ctypes
     import subprocess
 
     try:
+        prctl = ctypes.CDLL(None).prctl
         done = subprocess.run(
             ["dot", "-Tsvg"],  # noqa: S607
             input=graph.encode(),
             capture_output=True,
             check=False,
-            preexec_fn=_unblock,
+            preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signals.SIGKILL)),  # it does not outlive us
         )
     except FileNotFoundError:
         what = "--diagram svg needs dot, which is not in PATH: install the package graphviz,"
@@ -64,8 +93,3 @@ def _svg(graph: str) -> str:
         said = done.stderr.decode(errors="replace").strip().replace("\n", " | ") or "nothing"
         raise CannotShowError(f"--diagram svg: dot {how} and said: {said}")
     return done.stdout.decode(errors="replace")
-
-
-def _unblock() -> None:
-    """Let dot have its signals, such as that of Ctrl-C: what we block, as everything, is inherited."""
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, signals.ALL)

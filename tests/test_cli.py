@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,8 @@ import pytest
 import muinit
 from muinit import cli, usage
 from muinit.cli import UsageError, parse
-from tests.harness import MUINIT, PATIENCE
+from tests.conftest import need, why_no_namespace
+from tests.harness import AS_INIT, MUINIT, PATIENCE, status, wait_for
 
 COMMAND = ["---", "true"]
 
@@ -192,3 +196,70 @@ def test_help_that_cannot_be_written_is_an_error() -> None:
         done = subprocess.run([*MUINIT, "-h"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "muinit: cannot write to stdout: No space left on device\n"
+
+
+# --help and --diagram end as other programs do
+
+LONG = ["--diagram", "-k", ",".join(["15"] * 400)]  # more than a pipe holds
+ENDLESS = ["--diagram", "-k", ",".join(["15"] * 40_000)]
+
+
+def starts_to_write(argv: list[str], *prefix: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([*prefix, *MUINIT, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.read(1)
+    return process
+
+
+def computes(argv: list[str]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([*MUINIT, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def lets_signals_in() -> bool:
+        """Whether it is Python, which ignores SIGPIPE, and Python's own handler of SIGINT has given way."""
+        ignored, caught, blocked = (int(status(process.pid)[name], 16) for name in ("SigIgn", "SigCgt", "SigBlk"))
+        return bool(ignored >> (signal.SIGPIPE - 1) & 1) and not caught >> (signal.SIGINT - 1) & 1 and not blocked
+
+    wait_for(lets_signals_in)
+    return process
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("start", "argv"), [(starts_to_write, LONG), (computes, ENDLESS)], ids=["writing", "computing"]
+)
+def test_what_prints_can_be_interrupted(
+    start: Callable[[list[str]], subprocess.Popen[bytes]], argv: list[str], signum: int
+) -> None:
+    process = start(argv)
+    process.send_signal(signum)
+    assert process.wait(PATIENCE) == -signum
+    assert process.communicate()[1] == b""
+
+
+def test_what_prints_can_be_interrupted_as_pid_1() -> None:
+    """The kernel shields it from signals that it does not handle."""
+    need("a PID namespace", why_no_namespace())
+    process = subprocess.Popen([*AS_INIT, *MUINIT, *ENDLESS], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
+        init = int(wait_for(lambda: children.seek(0) or children.read()))
+    wait_for(lambda: int(status(init)["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1)
+    os.kill(init, signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (143, b"")
+
+
+def test_a_signal_that_the_caller_ignores_interrupts_nothing() -> None:
+    process = starts_to_write(LONG, "sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=PATIENCE)[1] == b""
+    assert process.returncode == 0
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    """As of any other program: `muinit --help | head -1` says nothing on stderr."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    process = subprocess.Popen([*MUINIT, "--help"], stdout=write_end, stderr=subprocess.PIPE)
+    os.close(write_end)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (-signal.SIGPIPE, b"")
