@@ -65,7 +65,7 @@ from muinit.kernel import Kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import NoReturn
 
     from muinit.termination import TerminationLog
@@ -186,13 +186,20 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     return end.code
 
 
-def _start(kernel: Kernel, commands: list[list[str]]) -> tuple[list[int | None], OSError | None]:
-    """Start the commands in order, up to the first that cannot be: their pids, and what the kernel said."""
+def _start(
+    kernel: Kernel, commands: list[list[str]], stop: "Iterable[int]" = (signals.SIGTERM,)
+) -> tuple[list[int | None], OSError | None]:
+    """Start the commands in order: their pids, and what the kernel said of the first that cannot be started.
+
+    No more are started after that one, nor once a signal of `stop` has come. The first is started all the same: how
+    it ends is the exit status then, and a run that did nothing at all would be one that succeeded.
+    """
     pids: list[int | None] = []
     refusal = None
     for argv in commands:
+        over = refusal is not None or (pids and kernel.pending(stop))
         try:
-            pids.append(kernel.spawn(argv) if refusal is None else None)
+            pids.append(None if over else kernel.spawn(argv))
         except OSError as error:
             refusal = error
             pids.append(None)

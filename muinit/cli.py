@@ -151,7 +151,13 @@ def _signals(flag: str, value: str) -> list[int]:
 
 
 def _set_steps(options: Options, flag: str, value: str) -> None:
-    options.steps += _signals(flag, value)
+    numbers = _signals(flag, value)
+    if signals.SIGSTOP in numbers:
+        # All others can be caught, so a program can end on them, or kill.
+        raise UsageError(
+            f"{flag} '{value}': SIGSTOP ends nobody, and cannot be caught; expected signals other than STOP"
+        )
+    options.steps += numbers
 
 
 def _set_forward(options: Options, flag: str, value: str) -> None:

@@ -360,6 +360,10 @@ class Kernel:
         """Whether our caller had this signal ignored (`nohup` does)."""
         return bool(_signal.getsignal(number) == _signal.SIG_IGN)
 
+    def pending(self, numbers: "Iterable[int]") -> bool:
+        """Whether one of these signals has come, which `wait` will return; before `catch` it would not."""
+        return not _signal.sigpending().isdisjoint(numbers)
+
     def wait(self, seconds: float | None) -> list[int]:
         """Wait for signals, at most so many seconds (`None`: without end), and return them, lowest number first.
 

@@ -12,6 +12,7 @@ SIGKILL: int = _signal.SIGKILL
 SIGTERM: int = _signal.SIGTERM
 SIGCHLD: int = _signal.SIGCHLD
 SIGCONT: int = _signal.SIGCONT
+SIGSTOP: int = _signal.SIGSTOP
 SIGTSTP: int = _signal.SIGTSTP
 RTMIN: int = _signal.SIGRTMIN
 RTMAX: int = _signal.SIGRTMAX

@@ -183,6 +183,18 @@ def test_sigterm_restarts_the_steps_for_orphans_too(run: Start) -> None:
         assert it.end() == 0
 
 
+def test_sigterm_stops_the_starting(run: Start) -> None:
+    """What was not started yet is not started any more, and those that were decide the exit status."""
+    first = ["sh", "-c", "kill -TERM $PPID; exec sleep 60"]
+    with run(first, *[["sh", "-c", "echo started; exec sleep 60"]] * 1000) as it:
+        assert it.end() == 143
+        assert it.err.count("was not started") > 0
+        started = 0
+        while it.line_or_end():
+            started += 1
+        assert started < 1000
+
+
 def test_survivors_of_the_last_step_are_named(run: Start) -> None:
     with run(kid("A", "TERM=ignore"), options="-k TERM -t 0.1") as it:
         it.ready("A")

@@ -156,6 +156,16 @@ def test_a_process_is_described_whatever_its_name() -> None:
     assert re.fullmatch(r"pid PID \(a\) \(b, state [RDS]\) pid 4194305 \(gone\)", kernel_says(script))
 
 
+def test_a_signal_that_stops_stops_the_starting_after_the_first() -> None:
+    script = (
+        "from muinit import __main__ as m\n"
+        "def started(*stop): return [pid is not None for pid in m._start(k, [['true']] * 3, *stop)[0]]\n"
+        "me(signal.SIGINT, signal.SIGQUIT); print(started(), started([signal.SIGHUP, signal.SIGQUIT]))\n"
+        "me(signal.SIGTERM); print(started())"
+    )
+    assert kernel_says(script) == "[True, True, True] [True, False, False]\n[True, False, False]"
+
+
 def test_signalling_nobody_is_no_error() -> None:
     assert kernel_says("k.kill(2**22 + 1, 15); k.kill(-(2**22) - 1, 15)") == ""
 
