@@ -65,11 +65,13 @@ from muinit.kernel import Kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import NoReturn
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
     from muinit.termination import TerminationLog
+    from muinit.watch import Watch
     from statechart.events import Ending
+    from statechart.lifecycle import Lifecycle
 
 
 def main() -> int:
@@ -127,15 +129,16 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     started_at = kernel.now()
     adopting = kernel.adopt_orphans()
     inherited = kernel.children()  # of a caller that became us
-    pids, refusal = _start(kernel, options.commands)
+    pids, refusal = _start(kernel, options)
     before = kernel.reap()[0] if refusal else []
 
     # The commands load, and so do we: 25 ms that the first one does not wait for.
     from muinit import oom
     from muinit.loop import Loop
     from muinit.stderr import Stderr
-    from statechart import meanings, report
+    from statechart import report
     from statechart.lifecycle import Command, Lifecycle
+    from statechart.meanings import NOTHING
 
     stderr = Stderr()
     say = stderr.line
@@ -145,16 +148,9 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
         lost = "orphans that left the group of their command are not stopped, and nobody but the commands is asked"
         say(f"warning: no /proc of our PID namespace: {lost} to stop before SIGKILL")
     kernel.leave_directory()
-    meaning = meanings.meanings(
-        signals.by_name(),
-        options.forward,
-        options.stop_on,
-        init=kernel.is_init,
-        ignored={number for number in signals.ALL if kernel.ignored(number)},
-        blocked=CALLERS_MASK,
-    )
-    kernel.catch(number for number, what in meaning.items() if what != meanings.NOTHING)
-    oom_kills = oom.kills()  # counted since the cgroup was made, which may have been a run before this one
+    meaning = _meanings(kernel, options)
+    kernel.catch(number for number, what in meaning.items() if what != NOTHING)
+    oom_kills = stderr.attempt("the OOM counter", oom.kills)  # an earlier run may have had the same cgroup
 
     commands = [
         Command(argv, pid, reads_nothing=bool(number) and kernel.has_terminal)
@@ -163,9 +159,8 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     life = Lifecycle(commands, options.steps, options.timeout)
     watch = None
     if options.verbose or options.trace or trace is not None:
-        from muinit.watch import Watch
-
-        watch = Watch(life, options, stderr, trace)
+        watch = stderr.attempt("the trace", _watch, life, options, stderr, trace)
+    if watch is not None:
         watch.started(sys.argv, meaning, kernel.now() - started_at)
     told = watch.taken if watch else None
     loop = Loop(kernel, life, meaning, say, watch=told, inherited=inherited, started_at=started_at)
@@ -174,30 +169,58 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
 
     survivors = loop.survivors() if end.gave_up else []
     at = kernel.now() - started_at
-    killed = any(command.ending and command.ending.death == signals.SIGKILL for command in commands)
-    out_of_memory = killed and oom.kills() != oom_kills
-    why = report.verdict(life, survivors, at, signals.name, out_of_memory=out_of_memory)
+    why = stderr.attempt("the reason", _why, life, survivors, at, oom_kills) or f"exit {end.code}"
     if watch is not None:
         watch.ended(end.code, why, survivors, at)
-    if options.verbose or (not options.quiet and (end.code or report.noteworthy(life))):
+    if options.verbose or (not options.quiet and (end.code or stderr.attempt("the reason", report.noteworthy, life))):
         say(why)
     if log is not None:
-        _write(log, why, say)
+        stderr.attempt("the termination log", _write, log, why, say)
     return end.code
 
 
-def _start(
-    kernel: Kernel, commands: list[list[str]], stop: "Iterable[int]" = (signals.SIGTERM,)
-) -> tuple[list[int | None], OSError | None]:
+def _watch(*arguments: "Any") -> "Watch":
+    from muinit.watch import Watch
+
+    return Watch(*arguments)
+
+
+def _why(life: "Lifecycle", survivors: list[str], at: float, oom_kills: int | None) -> str:
+    from muinit import oom
+    from statechart import report
+
+    killed = any(command.ending and command.ending.death == signals.SIGKILL for command in life.commands)
+    out_of_memory = killed and oom.kills() != oom_kills
+    return report.verdict(life, survivors, at, signals.name, out_of_memory=out_of_memory)
+
+
+def _meanings(kernel: Kernel, options: cli.Options) -> dict[int, str]:
+    """What each signal means to this run, by number."""
+    from statechart.meanings import meanings
+
+    return meanings(
+        signals.by_name(),
+        options.forward,
+        options.stop_on,
+        init=kernel.is_init,
+        ignored={number for number in signals.ALL if kernel.ignored(number)},
+        blocked=CALLERS_MASK,
+    )
+
+
+def _start(kernel: Kernel, options: cli.Options) -> tuple[list[int | None], OSError | None]:
     """Start the commands in order: their pids, and what the kernel said of the first that cannot be started.
 
-    No more are started after that one, nor once a signal of `stop` has come. The first is started all the same: how
-    it ends is the exit status then, and a run that did nothing at all would be one that succeeded.
+    No more are started after that one, nor once a signal that stops us has come. The first is started all the same:
+    how it ends is the exit status then, and a run that did nothing at all would be one that succeeded.
     """
     pids: list[int | None] = []
     refusal = None
-    for argv in commands:
-        over = refusal is not None or (pids and kernel.pending(stop))
+    stop: list[int] = []
+    for argv in options.commands:
+        if len(pids) == 1:  # the first command does not wait for this
+            stop = [number for number, what in _meanings(kernel, options).items() if what == "stop"]
+        over = refusal is not None or kernel.pending(stop)
         try:
             pids.append(None if over else kernel.spawn(argv))
         except OSError as error:

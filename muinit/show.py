@@ -23,10 +23,12 @@ class CannotShowError(Exception):
 
 def let_signals_in(mask: Iterable[int]) -> None:
     """Let in the signals that our caller had not blocked: from here on they end us as they end any program."""
+    from statechart.meanings import FORWARD, STOP, meanings
+
     # The kernel shields PID 1 from a signal that it has no handler for.
     action = _exit if os.getpid() == 1 else _signal.SIG_DFL
-    for number in signals.DEADLY:
-        if _signal.getsignal(number) != _signal.SIG_IGN:
+    for number, what in meanings(signals.by_name(), init=False).items():
+        if what in (FORWARD, STOP) and _signal.getsignal(number) != _signal.SIG_IGN:
             _signal.signal(number, action)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 

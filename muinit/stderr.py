@@ -9,6 +9,13 @@ from select import POLLOUT, poll
 
 from muinit import signals
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 _STDERR = 2
 _STANDARD = {"/dev/stdin": "0", "/dev/stdout": "1", "/dev/stderr": "2"}
 LONGEST = 4096  # PIPE_BUF: up to here a pipe takes a line whole or not at all (pipe(7))
@@ -20,6 +27,7 @@ class Stderr:
     def __init__(self) -> None:
         self._dropped = 0
         self._fd: int | None = None
+        self._failed: set[str] = set()
 
     def line(self, text: str, *, escaped: bool = False) -> None:
         """Write one line, with the name of the program before it.
@@ -46,6 +54,22 @@ class Stderr:
             forget_signal()
         else:
             self._dropped = 0
+
+    def attempt(self, what: str, report: Callable[..., T], *arguments: object, otherwise: T | None = None) -> T | None:
+        """Return what `report` does, or `otherwise` where it fails: what only reports must never stop the run.
+
+        The error is said once, and from then on there is no more of `what`, which is the name of it for people.
+        """
+        if what not in self._failed:
+            try:
+                return report(*arguments)
+            except Exception as error:  # noqa: BLE001
+                self._failed.add(what)
+                try:
+                    self.line(f"warning: an error in muinit ends {what}: {error!r}")
+                except Exception:  # noqa: BLE001, S110 - it may be the same error
+                    pass
+        return otherwise
 
 
 def descriptor(path: str) -> int | None:

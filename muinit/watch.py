@@ -13,7 +13,7 @@ from statechart.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from muinit.cli import Options
     from muinit.stderr import Stderr
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """The readers of a run: on stderr for people, in a file for machines."""
+    """The readers of a run: on stderr for people, in a file for machines.
+
+    An error in one of them is said once. It stops neither the run nor the other readers.
+    """
 
     def __init__(self, run: Lifecycle, options: Options, stderr: Stderr, file: int | None) -> None:
         self._run = run
@@ -33,30 +36,48 @@ class Watch:
 
     def started(self, argv: Sequence[str], meanings: Mapping[int, str], ago: float) -> None:
         """Tell of the start, so many seconds ago; `argv` is our own, `meanings` says what each signal means."""
-        if self._tracing:
-            self._stderr.line(trace.started(self._run, colour=self._colour), escaped=self._colour)
-        for line in self._story.started() if self._story else ():
-            self._stderr.line(line)
-        if self._file:
+
+        def header() -> Mapping[str, object]:
             about = {"muinit": __version__, "argv": argv, "pid": os.getpid(), "time": time() - ago}
             forward, stop_on = ([n for n, what in meanings.items() if what == which] for which in (FORWARD, STOP))
-            self._file.line(record.header(self._run, forward, stop_on, signals.by_name(), **about))
+            return record.header(self._run, forward, stop_on, signals.by_name(), **about)
+
+        self._tell(lambda: trace.started(self._run, colour=self._colour), Story.started, header)
 
     def taken(self, taken: Taken) -> None:
         """Tell of an event taken."""
-        if self._tracing:
-            line = trace.taken(self._run, taken, signals.name, colour=self._colour)
-            self._stderr.line(line, escaped=self._colour)
-        for line in self._story.taken(taken) if self._story else ():
-            self._stderr.line(line)
-        if self._file:
-            self._file.line(record.taken(taken, signals.name))
+        self._tell(
+            lambda: trace.taken(self._run, taken, signals.name, colour=self._colour),
+            lambda story: story.taken(taken),
+            lambda: record.taken(taken, signals.name),
+        )
 
     def ended(self, code: int, why: str, survivors: Sequence[str], at: float) -> None:
         """Tell the file of the end, which stderr is told by others, `at` in seconds since the start."""
+
+        def end(file: TraceFile) -> None:
+            file.line({"t": record.nanoseconds(at), "exit": code, "why": why, "survivors": [*survivors]})
+            file.end()
+
         if self._file:
-            self._file.line({"t": record.nanoseconds(at), "exit": code, "why": why, "survivors": [*survivors]})
-            self._file.end()
+            self._stderr.attempt("--trace-file", end, self._file)
+
+    def _tell(
+        self,
+        line: Callable[[], str],
+        lines: Callable[[Story], Iterable[str]],
+        entry: Callable[[], Mapping[str, object]],
+    ) -> None:
+        def tell(story: Story) -> None:
+            for each in lines(story):
+                self._stderr.line(each)
+
+        if self._tracing:
+            self._stderr.attempt("--trace-states", lambda: self._stderr.line(line(), escaped=self._colour))
+        if self._story:
+            self._stderr.attempt("--verbose", tell, self._story)
+        if self._file:
+            self._stderr.attempt("--trace-file", lambda file: file.line(entry()), self._file)
 
 
 def _has_colours() -> bool:

@@ -52,7 +52,9 @@ def diagram(found: Trace) -> tuple[Markup, str]:
         return Markup(), GRAPHVIZ
     numbers = found.header["signals"]
     forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
-    unfolded = unfold.Unfolded(run.steps, run.timeout, forward, lambda number: printable(found.signame(number)), stop=stop)
+    unfolded = unfold.Unfolded(
+        run.steps, run.timeout, forward, lambda number: printable(found.signame(number)), stop=stop
+    )
     graph = unfold.dot(unfolded, Counter(unfold.edge(taken) for _, taken in found.taken))
     command = [program, "-Tsvg"]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -238,3 +239,67 @@ def test_an_internal_error_is_in_the_termination_log(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert path.read_text().startswith("internal error: ")
     assert done.stderr == f"muinit: {path.read_text()}\n"
+
+
+# What only reports stops nobody
+
+
+@pytest.mark.parametrize(
+    ("options", "broken", "what"),
+    [
+        ("--trace-states", "from statechart import trace; trace.taken = bug", "--trace-states"),
+        ("--trace-states", "from statechart import trace; trace.started = bug", "--trace-states"),
+        ("-v", "from statechart.story import Story; Story.taken = bug", "--verbose"),
+        ("-v", "from statechart.story import Story; Story._step = bug", "--verbose"),
+        ("-v", "from statechart.story import Story; Story.__init__ = bug", "the trace"),
+        ("--trace-file=/dev/null", "from statechart import record; record.header = bug", "--trace-file"),
+        ("--trace-file=/dev/null", "from statechart import record; record.taken = bug", "--trace-file"),
+        ("--trace-file=/dev/null", "from muinit.tracefile import TraceFile; TraceFile.line = bug", "--trace-file"),
+        ("--trace-file=/dev/null", "from muinit.tracefile import TraceFile; TraceFile.end = bug", "--trace-file"),
+        ("--trace-file=/dev/null", "from muinit.tracefile import TraceFile; TraceFile.__init__ = bug", "the trace"),
+        ("--trace-states", "sys.modules['muinit.watch'] = None", "the trace"),
+        ("-q", "from statechart import report; report.verdict = bug", "the reason"),
+        ("--termination-log=/dev/null", "m._write = bug", "the termination log"),
+    ],
+)
+def test_an_error_in_what_only_reports_is_said_once_and_stops_nobody(options: str, broken: str, what: str) -> None:
+    script = (
+        "import sys; from muinit import __main__ as m\n"
+        "def bug(*_, **__): raise RuntimeError('a bug')\n"
+        f"{broken}\n"
+        f"sys.argv = ['muinit', *{options.split()}, *sys.argv[1:]]; sys.exit(m.main())"
+    )
+    argv = [sys.executable, "-c", script, "---", "sh", "-c", "exit 3", "---", "sleep", "60"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "internal error" not in done.stderr
+    assert done.stderr.count("an error in muinit ends") == 1, done.stderr
+    assert f"muinit: warning: an error in muinit ends {what}: " in done.stderr
+
+
+def test_a_stderr_that_is_broken_stops_nobody() -> None:
+    script = (
+        "import sys; from muinit import __main__ as m, stderr\n"
+        "def bug(*_, **__): raise RuntimeError('a bug')\n"
+        "stderr.Stderr.line = bug\n"
+        "sys.argv = ['muinit', '--trace-states', '-v', '-q', '---', 'sh', '-c', 'exit 3']; sys.exit(m.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_one_reader_that_is_broken_is_no_loss_for_the_others(tmp_path: Path) -> None:
+    script = (
+        "import sys; from muinit import __main__ as m\n"
+        "from statechart.story import Story\n"
+        "def bug(*_, **__): raise RuntimeError('a bug')\n"
+        "Story.taken = bug\n"
+        f"sys.argv = ['muinit', '-v', '--trace-states', '--trace-file={tmp_path}/run', '---', 'sh', '-c', 'exit 3']\n"
+        "sys.exit(m.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "RUNNING -> DRAINING" in done.stderr
+    assert "DRAINING [step 1 of 2] -> EXITED" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("muinit: exit 3: ")
+    assert json.loads((tmp_path / "run").read_text().splitlines()[-1])["exit"] == 3
