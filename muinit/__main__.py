@@ -173,7 +173,7 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     if watch is not None:
         watch.ended(end.code, why, survivors, at)
     if options.verbose or (not options.quiet and (end.code or stderr.attempt("the reason", report.noteworthy, life))):
-        say(why)
+        stderr.attempt("the last line", say, why)
     if log is not None:
         stderr.attempt("the termination log", _write, log, why, say)
     return end.code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections.abc import Callable
 from functools import cache, partial
@@ -11,10 +10,6 @@ from functools import cache, partial
 import pytest
 
 from tests.harness import AS_INIT, Run
-
-# A shell without job control starts its background jobs with these ignored, and an ignored signal is inherited.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @cache

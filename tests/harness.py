@@ -25,6 +25,13 @@ KID = [sys.executable, "-I", "-S", str(ROOT / "tests/kids/kid.py")]
 AS_INIT = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 PATIENCE = 20.0  # seconds; a deadline that only a broken run meets
 
+# What we start inherits which signals are ignored or blocked. `nohup` ignores SIGHUP, and a shell without job control
+# SIGINT and SIGQUIT in its background jobs; Python itself ignores SIGPIPE and SIGXFSZ, and undoes that in subprocess.
+for _number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
 
 def kid(name: str, *rules: str) -> list[str]:
     return [*KID, name, *rules]

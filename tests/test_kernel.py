@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import MUINIT, PATIENCE, Run, kernel_says, kid
+from tests.harness import MUINIT, PATIENCE, Run, kernel_says, kid, status, wait_for
 
 
 def test_a_script_without_an_interpreter_line_runs_under_sh(tmp_path: Path) -> None:
@@ -145,6 +145,73 @@ def test_the_tree_lists_parents_first_and_everyone_once() -> None:
     assert kernel_says(script) == "True True"
 
 
+def test_a_descendant_is_signalled_only_if_it_is_still_the_same() -> None:
+    """Its parent reaps it, not we: somebody else may have its pid by now. The start time tells."""
+    script = (
+        "r, w = os.pipe(); os.set_inheritable(w, True)\n"
+        "k.spawn(['sh', '-c', f'sleep 60 & echo $! >&{w}; wait'])\n"
+        "b = int(os.read(r, 99)); k.descendants()\n"
+        "fd = os.pidfd_open(b); import select; died = select.poll(); died.register(fd)\n"
+        "k._others[b] -= 1; k.kill(b, signal.SIGKILL)\n"
+        "print(died.poll(100), end=' ')\n"
+        "k.descendants(); k.kill(b, signal.SIGKILL); print(len(died.poll(20_000)))\n"
+        "k.kill_everything()"
+    )
+    assert kernel_says(script) == "[] 1"
+
+
+def test_more_children_than_a_page_of_proc_holds() -> None:
+    """The kernel gives the list a page at a time."""
+    script = (
+        "pids = []\n"
+        "for _ in range(1500):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        signal.pthread_sigmask(signal.SIG_SETMASK, []); signal.pause()\n"
+        "    pids.append(pid)\n"
+        "with open('/proc/thread-self/children', 'rb', buffering=0) as file: once = len(file.read(65536).split())\n"
+        "print(once < 1500, k.children() == pids)\n"
+        "for pid in pids: os.kill(pid, 9)\n"
+        "while not k.reap()[1]: pass"
+    )
+    assert kernel_says(script) == "True True"
+
+
+def test_a_subreaper_that_the_kernel_refuses_is_noticed() -> None:
+    script = (
+        "import ctypes, types\n"
+        "ctypes.CDLL = lambda _: types.SimpleNamespace(prctl=lambda *_: -1)\n"
+        "print(k.adopt_orphans())"
+    )
+    assert kernel_says(script) == "False"
+    assert kernel_says("print(k.adopt_orphans())") == "True"
+
+
+def test_a_refused_subreaper_is_said() -> None:
+    script = (
+        "import ctypes, sys, types; from muinit import __main__ as m\n"
+        "ctypes.CDLL = lambda _: types.SimpleNamespace(prctl=lambda *_: -1)\n"
+        "sys.argv = ['muinit', '---', 'true']; sys.exit(m.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == 0
+    assert "warning: prctl(PR_SET_CHILD_SUBREAPER) failed" in done.stderr
+
+
+def test_those_that_resume_are_all_children() -> None:
+    """An orphan that was stopped too: whoever continues muinit means all that are in its care."""
+    with Run(kid("A", "orphan O,setsid,CONT=say,TERM=exit 0", "CONT=say", "TERM=exit 0")) as it:
+        it.ready("A", "O")
+        it.kill("O", signal.SIGSTOP)
+        wait_for(lambda: status(it.pids["O"])["State"].startswith("T"))
+        it.signal(signal.SIGCONT)
+        it.hear("A CONT", "O CONT")
+        it.signal(signal.SIGTERM)
+        while it.line_or_end():
+            pass
+        it.end()
+
+
 def test_a_process_is_described_whatever_its_name() -> None:
     script = (
         "import shutil\n"
@@ -157,13 +224,15 @@ def test_a_process_is_described_whatever_its_name() -> None:
 
 
 def test_a_signal_that_stops_stops_the_starting_after_the_first() -> None:
+    """SIGTERM does, and whatever else stops this run; SIGINT is forwarded, to those that are started."""
     script = (
-        "from muinit import __main__ as m\n"
-        "def started(*stop): return [pid is not None for pid in m._start(k, [['true']] * 3, *stop)[0]]\n"
-        "me(signal.SIGINT, signal.SIGQUIT); print(started(), started([signal.SIGHUP, signal.SIGQUIT]))\n"
-        "me(signal.SIGTERM); print(started())"
+        "from muinit import __main__ as m, cli\n"
+        "def started(*words): return len(list(filter(None, m._start(k, cli.parse([*words, *['---', 'true'] * 3]))[0])))\n"
+        "me(signal.SIGINT, signal.SIGWINCH); print(started(), started('--stop-on', 'WINCH'), started('--stop-on', 'INT'))\n"
+        "me(signal.SIGQUIT); print(started(), started('-s', 'QUIT'))\n"
+        "me(signal.SIGTERM); print(started('-s', 'QUIT'))"
     )
-    assert kernel_says(script) == "[True, True, True] [True, False, False]\n[True, False, False]"
+    assert kernel_says(script) == "3 1 1\n1 3\n1"
 
 
 def test_signalling_nobody_is_no_error() -> None:

@@ -191,6 +191,30 @@ def test_an_orphan_with_the_pid_of_one_that_was_reaped_is_another() -> None:
     assert kernel.sent.count((9, SIGTERM)) == 2
 
 
+def test_one_that_slips_through_a_search_is_named_by_the_next() -> None:
+    """/proc is no snapshot."""
+    kernel = Scripted(comes(SIGTERM), time_passes)
+    looks = iter([[], [], [7]])
+    kernel.descendants = lambda: next(looks)  # type: ignore[method-assign]
+    life = Lifecycle([Command(["a"], 7), Command(["b"], 8)], (SIGTERM,), 2.0)
+    loop = Loop(kernel, life, (), lambda _: None, started_at=0.0)  # type: ignore[arg-type]
+    assert loop.run().gave_up
+    assert loop.survivors() == ["pid 7"]
+
+
+def test_what_the_last_look_has_killed_is_reaped_before_the_time_is_up() -> None:
+    """An orphan is adopted as the time of the last step runs out, and dies of its signal at once: nothing is left."""
+
+    def late(kernel: Scripted) -> list[int]:
+        kernel.die(8, 0)
+        kernel.alive.append(9)
+        return time_passes(kernel)
+
+    kernel = Scripted(comes(SIGTERM), ends(7, 0, SIGCHLD), late)
+    kernel.on_kill[9, SIGCONT] = lambda: kernel.die(9, SIGTERM)
+    assert kernel.run(steps=(SIGTERM,))[0] == 0
+
+
 def test_who_may_not_be_signalled_is_named_once() -> None:
     kernel = Scripted(comes(SIGTERM), ends(7, 0, SIGCHLD), time_passes, time_passes)
     kernel.forbidden = {8}

@@ -52,6 +52,20 @@ def test_a_run_is_written_down(run: Callable[..., Run], tmp_path: Path) -> None:
         assert end["exit"] == 7
 
 
+def test_a_file_that_was_emptied_meanwhile_has_no_hole(tmp_path: Path) -> None:
+    """As logrotate does it with copytruncate: what comes then stands at the beginning, not where it would have been."""
+    path = tmp_path / "run.jsonl"
+    with Run(kid("A", "INT=say", "TERM=exit 3"), options=f"--trace-file {path}") as it:
+        it.ready("A")
+        it.signal(signal.SIGINT)
+        it.hear("A INT")
+        wait_for(lambda: b'"forward"' in path.read_bytes().partition(b"\n")[2])
+        os.truncate(path, 0)
+        it.signal(signal.SIGTERM)
+        assert it.end() == 3
+    assert path.read_bytes().startswith(b'{"t":')
+
+
 def test_people_and_machines_are_told_the_same(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     options = f"-q -t 0.1 --trace-states --trace-file {path}"
