@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +22,13 @@ QUIET += ["--disable-component-update", "--disable-sync"]
 
 
 def why_no_chromium() -> str:
-    return "" if shutil.which("chromium") else "chromium is not installed: make daemons"
+    """Why no page can be shown here, or ""."""
+    if not shutil.which("chromium"):
+        return "chromium is not installed: apt-get install chromium"
+    # playwright runs a node of its own, which needs libatomic.so.1: fresh machines do not have it.
+    argv = [sys.executable, "-m", "playwright", "--version"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return f"playwright does not run: {done.stderr.strip()}" if done.returncode else ""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache, partial
@@ -11,9 +12,14 @@ import pytest
 
 from tests.harness import AS_INIT, Run
 
+PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"  # Debian's ordinary users do not have these two
+
 
 @cache
 def why_no_namespace() -> str:
+    """Why no mount and PID namespaces can be made here, or ""."""
+    if not shutil.which(AS_INIT[0]):
+        return "unshare is not installed: apt-get install util-linux"
     done = subprocess.run([*AS_INIT, "true"], capture_output=True, text=True, check=False)
     return done.stderr.strip() if done.returncode else ""
 
@@ -23,6 +29,14 @@ def need(what: str, why_not: str) -> None:
     if why_not:
         assert not os.environ.get("CI"), f"CI must be able to run this: {what}: {why_not}"
         pytest.skip(f"{what}: {why_not}")
+
+
+def program(name: str, package: str) -> str:
+    """The path of a program that a package of Debian has."""
+    path = shutil.which(name, path=PATH)
+    need(name, "" if path else f"it is not installed: apt-get install {package}")
+    assert path
+    return path
 
 
 @pytest.fixture(params=["process", "pid1"])

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 MUINIT = [str(Path(sys.executable).with_name("muinit"))]
 KID = [sys.executable, "-I", "-S", str(ROOT / "tests/kids/kid.py")]
-AS_INIT = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+# An ordinary user may make namespaces only inside a user namespace, as its root.
+UNSHARE = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+AS_INIT = [*UNSHARE, "--pid", "--fork", "--kill-child", "--mount-proc"]
 PATIENCE = 20.0  # seconds; a deadline that only a broken run meets
 
 # What we start inherits which signals are ignored or blocked. `nohup` ignores SIGHUP, and a shell without job control

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page
 from statechart import page as pages
 from statechart.replay import read
 from tests.browser import RUNS, Seen, chromium, seen, why_no_chromium
-from tests.conftest import need
+from tests.conftest import need, program
 from tests.test_timeline import hostile
 
 NAMES = [*RUNS, "cut"]
@@ -415,6 +415,7 @@ def test_hostile_names_do_nothing(suffix: str, tmp_path: Path, browser: Browser)
 
 
 def test_the_command_makes_the_same_page(traces: dict[str, Path], tmp_path: Path) -> None:
+    program("dot", "graphviz")
     out = tmp_path / "run.html"
     argv = [sys.executable, "-m", "statechart", "timeline", str(traces["two"]), "-o", str(out)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)

@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -23,9 +24,12 @@ BASH = ["bash", "--norc", "--noprofile", "-i"]
 
 
 class Screen:
-    """A program that leads a session on a terminal; we are the keyboard and the eyes."""
+    """A program that leads a session on a terminal; we are the keyboard and the eyes.
 
-    def __init__(self, *argv: str) -> None:
+    With `ctty` false it leads a session without one, and the terminal is its standard input, output and error alone.
+    """
+
+    def __init__(self, *argv: str, ctty: bool = True) -> None:
         self.master, slave = os.openpty()
         self.seen = ""
         self.process = subprocess.Popen(
@@ -34,11 +38,12 @@ class Screen:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if ctty else None,  # noqa: PLW1509
             env={
                 **os.environ,
                 "PS1": "shell> ",
                 "TERM": "dumb",
+                "LC_ALL": "C.UTF-8",  # bash tells of stopped jobs in the user's language
                 "PATH": os.path.dirname(MUINIT[0]) + ":" + os.environ["PATH"],
             },
         )
@@ -89,8 +94,8 @@ class Screen:
 def screen() -> Iterator[Callable[..., Screen]]:
     screens: list[Screen] = []
 
-    def start(*argv: str) -> Screen:
-        screens.append(Screen(*argv))
+    def start(*argv: str, ctty: bool = True) -> Screen:
+        screens.append(Screen(*argv, ctty=ctty))
         return screens[-1]
 
     yield start
@@ -101,10 +106,11 @@ def screen() -> Iterator[Callable[..., Screen]]:
 @pytest.fixture(params=["process", "pid1"])
 def muinit(request: pytest.FixtureRequest, screen: Callable[..., Screen]) -> Callable[..., Screen]:
     """Start muinit on a terminal: as a session leader, and as PID 1."""
-    if request.param == "pid1":
-        need("a PID namespace", why_no_namespace())
-    # As container engines do it: PID 1 leads a session that has the terminal.
-    return lambda *argv: screen(*([*AS_INIT, "setsid", "--ctty"] if request.param == "pid1" else []), *MUINIT, *argv)
+    if request.param == "process":
+        return partial(screen, *MUINIT)
+    need("a PID namespace", why_no_namespace())
+    # As container engines do it: PID 1 leads a session that has the terminal. Only root could take it from another one.
+    return partial(screen, *AS_INIT, "setsid", "--ctty", *MUINIT, ctty=False)
 
 
 def test_the_first_command_reads_the_terminal(muinit: Callable[..., Screen]) -> None:

@@ -38,6 +38,7 @@ from statechart.replay import Trace, read, replay
 from statechart.scale import BROKEN, EVEN, MOST_BREAKS, SECOND, STRETCHED, clock, scale, ticks
 from statechart.text import printable
 from statechart.timeline import LETTER, SAME, WIDTH, Lane, Mark, Picture, cells, fit, picture
+from tests.conftest import program
 from tests.harness import ROOT
 
 PICTURES = ROOT / "tests/pictures"
@@ -437,6 +438,7 @@ def test_an_svg_is_xml() -> None:
 
 
 def test_the_page_needs_nothing_else() -> None:
+    program("dot", "graphviz")
     text, lacks = page.html(read(written(*RUN, end=12 * SECOND)))
     assert not lacks
     assert "default-src 'none'" in text
@@ -448,6 +450,7 @@ def test_the_page_needs_nothing_else() -> None:
 
 
 def test_the_edges_taken_are_marked() -> None:
+    program("dot", "graphviz")
     drawing, lacks = page.diagram(read(written(*RUN, end=12 * SECOND)))
     assert not lacks
     root = ET.fromstring(drawing)
@@ -469,12 +472,12 @@ def test_no_diagram_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path
     found = read(written(*RUN))
     steps = replace(found, header={**found.header, "steps": ["SIGTERM"] * 13})
     assert page.diagram(steps) == ("", "The diagram is left out: 13 steps are more than it can show.")
-    program = tmp_path / "dot"
-    program.write_text("#!/bin/sh\nexit 3\n")
-    program.chmod(0o755)
+    broken = tmp_path / "dot"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "exit status 3" in page.diagram(found)[1]
-    program.unlink()
+    broken.unlink()
     text, lacks = page.html(found)
     assert "apt-get install graphviz" in lacks
     assert lacks in text

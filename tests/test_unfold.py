@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -38,7 +37,7 @@ from statechart.events import (
 from statechart.lifecycle import Command, Lifecycle, Taken
 from statechart.unfold import Unfolded
 from tests import verify
-from tests.conftest import need
+from tests.conftest import program
 from tests.harness import MUINIT, PATIENCE, Run, alive, kid, status, wait_for
 
 HUP, INT, KILL, TERM = 1, 2, 9, 15
@@ -537,8 +536,8 @@ def test_a_run_that_has_taken_nothing_is_in_running() -> None:
 
 def svg(graph: str) -> ET.Element:
     """What Graphviz draws; it has no complaints."""
-    need("dot", "" if shutil.which("dot") else "Graphviz is not installed: make daemons")
-    done = subprocess.run(["dot", "-Tsvg"], input=graph, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    argv = [program("dot", "graphviz"), "-Tsvg"]
+    done = subprocess.run(argv, input=graph, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
     return ET.fromstring(done.stdout)
 
