@@ -14,8 +14,9 @@ from playwright.sync_api import Page
 from statechart import page
 from statechart.replay import read
 from tests.browser import chromium
+from tests.conftest import PATH
 from tests.harness import AS_INIT, MUINIT, ROOT, wait_for
-from tests.test_daemons import LOOPBACK, PATH, free_port
+from tests.test_daemons import LOOPBACK, free_port
 
 WHERE = ROOT / "tests/pictures"
 COMMAND = (
