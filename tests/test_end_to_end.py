@@ -332,7 +332,8 @@ def test_every_trace_line_of_a_run_is_a_row_of_the_table(run: Start) -> None:
 # What a command finds
 
 
-SHOW = "pwd; tr '\\0' '\\n' < /proc/$$/environ; ls -1 /proc/$$/fd"
+# Not the last command: bash would become it.
+SHOW = "pwd; tr '\\0' '\\n' < /proc/$$/environ; ls -1 /proc/$$/fd; exit"
 # As any caller may leave it: a mask, an ignored signal, an open descriptor, a closed one, no locale.
 CALLER = (
     "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
