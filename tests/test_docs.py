@@ -68,6 +68,13 @@ def test_every_target_that_the_readme_names_exists() -> None:
     assert named <= targets
 
 
+def test_an_image_gets_nothing_that_git_ignores() -> None:
+    """COPY takes the whole folder; a pattern without `**/` means the top folder alone to it."""
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
+    found = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert sorted(found) == sorted([".git", *(f"**/{name}" for name in ignored)])
+
+
 def test_every_option_is_in_the_readme() -> None:
     from muinit.cli import OPTIONS
 
