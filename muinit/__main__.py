@@ -13,18 +13,18 @@ import sys
 from _frozen_importlib_external import PathFinder
 from posix import environ
 
-# What the container holds for its commands is not for us. Only builtin modules up to here: others can be its own.
-# The variables of Python that change nothing in muinit:
+# What the container holds for its commands is not for us. Import only builtin modules before that is decided.
+# These variables of Python change nothing in muinit (names without PYTHON):
 _HARMLESS = (
     *(b"", b"UNBUFFERED", b"DONTWRITEBYTECODE", b"HASHSEED", b"IOENCODING", b"UTF8", b"NOUSERSITE", b"SAFEPATH"),
     *(b"NODEBUGRANGES", b"ASYNCIODEBUG", b"BREAKPOINT", b"STARTUP"),
 )
-# Anybody makes up names with PYTHON_ (Python's own images: PYTHON_VERSION). Python reads these and some harmless ones:
+# Images make up names that begin with PYTHON_ (PYTHON_VERSION). Python reads only these, and some harmless ones:
 _READ = (
     *(b"_GIL", b"_JIT", b"_TLBC", b"_FROZEN_MODULES", b"_LAZY_IMPORTS", b"_PERF_JIT_SUPPORT", b"_PRESITE"),
     *(b"_PYMALLOC_HUGEPAGES", b"_CONTEXT_AWARE_WARNINGS", b"_THREAD_INHERIT_CONTEXT"),
 )
-# Whether sys.path begins with the folder of the script, or the current one for `python -m` (-P: Python 3.11).
+# Whether sys.path begins with the folder of the script or, for `python -m`, the current folder. -P is Python 3.11.
 _HAS_FOLDER = not (sys.flags.isolated or getattr(sys.flags, "safe_path", False))
 
 
@@ -34,14 +34,20 @@ def _is_clean() -> bool:
         names = [name[6:] for name, value in environ.items() if value and name.startswith(b"PYTHON")]
         if any(name in _READ if name.startswith(b"_") else name not in _HARMLESS for name in names):
             return False
-    if user := getattr(sys.modules.get("site"), "USER_SITE", None):  # whose usercustomize and .pth files have run
-        from os.path import abspath  # as site has it
+    # A sitecustomize may have removed the variable that it came by (OpenTelemetry's does), or its folder. Python's own
+    # entries begin with /usr/lib/python311.zip.
+    first = sys.path[int(_HAS_FOLDER)]
+    file = getattr(sys.modules.get("sitecustomize"), "__file__", None)
+    if not (first.endswith(".zip") and "/python3" in first) or (file and file.rpartition("/")[0] not in sys.path):
+        return False
+    if user := getattr(sys.modules.get("site"), "USER_SITE", None):  # its usercustomize and .pth files have run
+        from os.path import abspath  # site has loaded os
 
         if abspath(user) in sys.path:
             return False
     if not _HAS_FOLDER:
         return True
-    # Python imports a lot before our first line for `python -m`: has it found any of that in the current folder?
+    # `python -m` imports a lot before our first line. Did any of that come from the current folder?
     loaded = {name.partition(".")[0] for name in sys.modules} - {*sys.builtin_module_names, "__main__"}
     if __file__.rpartition("/")[0].rpartition("/")[0] in sys.path[1:]:  # a checkout that is also installed
         loaded.discard("muinit")
@@ -60,7 +66,7 @@ import _signal
 import os
 from errno import ENOENT, ENOTDIR
 
-from muinit import cli, signals
+from muinit import cli, lastresort, signals
 from muinit.kernel import Kernel
 
 TYPE_CHECKING = False
@@ -76,25 +82,38 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Be muinit: read sys.argv, start the commands, supervise them; return the exit status."""
+    options = log = kernel = None
+    sys.stderr = None  # Python writes to it about errors in finalizers, and waits for its reader
     try:
         options = cli.parse(sys.argv[1:])
-    except cli.UsageError as error:
-        return _complain(str(error), _log(error.termination_log))
-    if options.show:
-        return _show(options)
-    log = kernel = None
-    try:
+        if options.show:
+            return _show(options)
         log = _log(options.termination_log)
         trace = _open_trace(options.trace_file)
         kernel = Kernel(CALLERS_MASK)
         return _supervise(kernel, options, trace, log)
     except cli.UsageError as error:
-        return _complain(str(error), log)
+        return _complain(str(error), log or _log(error.termination_log))
     except BaseException as error:  # muinit itself is broken. Whatever it is, nobody may be left behind.
-        if kernel is not None:
-            kernel.kill_everything()
-            kernel.take_terminal()
-        return _complain(f"internal error: {_traceback(error)}", log)
+        stopped, tries = kernel is None or options is None, 0
+        while kernel is not None and options is not None and tries < lastresort.TRIES:
+            try:
+                stopped = kernel.stop_everything(options.timeout)
+                break
+            except BaseException:  # it goes on from where it was
+                tries += 1
+        return _complain(_internal_error(error, stopped=stopped), log)
+
+
+def _internal_error(error: BaseException, *, stopped: bool) -> str:
+    """What went wrong, with the line to report first: a long traceback may be cut."""
+    try:
+        what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+        left = "" if stopped else "; not everything that was started could be stopped"
+        report = "please report this line, and the file of --trace-file PATH if it happens again"
+        return f"internal error: {what}{left}; {report}: {_traceback(error)}"
+    except BaseException:
+        return "internal error"
 
 
 def _traceback(error: BaseException) -> str:
@@ -102,8 +121,8 @@ def _traceback(error: BaseException) -> str:
         from traceback import format_exception
 
         return "".join(format_exception(error)).strip().replace("\n", " | ")
-    except Exception:  # what we have run out of may be what an import needs
-        return repr(error)
+    except BaseException:  # what we have run out of may be what an import needs
+        return "no traceback"
 
 
 def _log(path: str) -> "TerminationLog | None":
@@ -147,6 +166,8 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     if not kernel.sees_orphans:
         lost = "orphans that left the group of their command are not stopped, and nobody but the commands is asked"
         say(f"warning: no /proc of our PID namespace: {lost} to stop before SIGKILL")
+    if log is not None:
+        stderr.attempt("the termination log", _write, log, "", say)
     kernel.leave_directory()
     meaning = _meanings(kernel, options)
     kernel.catch(number for number, what in meaning.items() if what != NOTHING)
@@ -163,7 +184,16 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     if watch is not None:
         watch.started(sys.argv, meaning, kernel.now() - started_at)
     told = watch.taken if watch else None
-    loop = Loop(kernel, life, meaning, say, watch=told, inherited=inherited, started_at=started_at)
+    loop = Loop(
+        kernel,
+        life,
+        meaning,
+        say,
+        watch=told,
+        attempt=stderr.attempt,
+        inherited=inherited,
+        started_at=started_at,
+    )
     end = loop.run((pids.index(None), _refused(refusal)) if refusal else None, before)
     kernel.take_terminal()
 
@@ -190,7 +220,7 @@ def _why(life: "Lifecycle", survivors: list[str], at: float, oom_kills: int | No
     from statechart import report
 
     killed = any(command.ending and command.ending.death == signals.SIGKILL for command in life.commands)
-    out_of_memory = killed and oom.kills() != oom_kills
+    out_of_memory = killed and oom_kills is not None and oom.kills() != oom_kills
     return report.verdict(life, survivors, at, signals.name, out_of_memory=out_of_memory)
 
 
@@ -231,15 +261,22 @@ def _start(kernel: Kernel, options: cli.Options) -> tuple[list[int | None], OSEr
 
 def _refused(error: OSError) -> "Ending":
     """127 where there is nothing to execute, 126 where it cannot be (POSIX: sh, env, nohup)."""
+    from statechart.text import printable
     from statechart.events import Ending
 
-    if error.errno in (ENOENT, ENOTDIR):
+    missing = error.errno in (ENOENT, ENOTDIR)
+    if error.filename2:
+        interpreter = f"its interpreter '{printable(str(error.filename2))}'"
+        if missing:
+            return Ending(127, failure=f"could not be started: {interpreter} was not found")
+        return Ending(126, failure=f"could not be executed: {interpreter}: {error.strerror}")
+    if missing:
         return Ending(127, failure="was not found")
     return Ending(126, failure=f"could not be executed: {error.strerror}")
 
 
 def _write(log: "TerminationLog", text: str, say: "Callable[[str], None]") -> None:
-    """Write why we exit into the termination log; that it cannot be written changes nothing else."""
+    """Write why we exit into the termination log, or "" to learn whether that can be done. If not, go on."""
     try:
         log.write(text)
     except OSError as error:
@@ -267,21 +304,26 @@ def _show(options: cli.Options) -> int:
 
 def _complain(what: str, log: "TerminationLog | None" = None) -> int:
     """Say what is wrong, and return the exit status for it."""
+    say = lastresort.say
     try:
         from muinit.stderr import Stderr
 
         say = Stderr().line
         say(what)
-        if log is not None:
-            _write(log, what, say)
-    except Exception:  # as above
-        os.write(2, f"muinit: {what}\n".encode())
+    except BaseException:  # as above
+        lastresort.say(what)
+    if log is not None:
+        _write(log, what, say)
     return 1
 
 
 def run() -> "NoReturn":
     """Be muinit, and exit: without Python's own exit, in which PYTHONINSPECT, say, has another status in mind."""
-    os._exit(main())
+    code = 1
+    try:
+        code = main()
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import _signal
 import os
-from errno import ENOENT, ENOEXEC
+from errno import EACCES, ELIBBAD, ELOOP, ENOENT, ENOEXEC, ENOTDIR
 from select import POLLIN, poll
 from time import monotonic
 
 from muinit import signals
+from muinit.lastresort import LastResort, Started
 from muinit.procfs import Procfs
 from muinit.terminal import Terminal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
 _PIPE_SIZE = 1048576  # bytes, one a signal: ten times what RLIMIT_SIGPENDING usually lets anybody queue
 _WALL = 0x40000000  # waitpid(2), linux/wait.h
+_EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # those that an interpreter can be to blame for
 _LONGEST_WAIT = 86400.0  # seconds; poll(2) takes an int of milliseconds, and waiting again is free
 
 
@@ -40,8 +42,11 @@ class Kernel:
         self._caught: frozenset[int] = frozenset()
         self._delivered: set[int] = set()
         self._typed_stop = False
+        self.started: Started | None = None  # the command that was started last
+        self.adopts = False  # whether orphans become ours
         # Before the first child: if there is no descriptor left for it, nothing is started.
         self._pipe, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._last_resort = LastResort(self)
         # Ignored, as some callers leave it, SIGCHLD makes the kernel reap: every exit status would be lost (wait(2)).
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
@@ -67,34 +72,74 @@ class Kernel:
     # Children
 
     def adopt_orphans(self) -> bool:
-        """Become the parent of every orphan among our descendants, as PID 1 is; return whether we are."""
-        if self.is_init:
-            return True
-        import ctypes  # 2 ms and 0.3 MiB that a PID 1 does not pay
+        """Become the parent of every orphan among our descendants, as PID 1 is; return whether we are.
 
-        prctl = ctypes.CDLL(None).prctl
-        return bool(prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0))) == 0)
+        Raises MemoryError or OSError where there is not enough left to go on.
+        """
+        self.adopts = self.is_init or self._become_subreaper()
+        return self.adopts
+
+    def _become_subreaper(self) -> bool:
+        try:
+            import ctypes  # 2 ms and 0.3 MiB that a PID 1 does not pay
+
+            prctl = ctypes.CDLL(None).prctl
+            return bool(prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0))) == 0)
+        # A Python without libffi has no _ctypes, and ctypes wants memory that can be executed, which SELinux may deny.
+        except (ImportError, OSError, AttributeError, MemoryError):
+            bytearray(1 << 22)  # these two raise where there is no memory or no descriptor for anything
+            os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
+            return False
 
     def spawn(self, argv: list[str]) -> int:
         """Start a command in the world that our caller made, and return its pid.
 
         posix_spawn(3), because nothing of Python runs between its fork and its exec: a SIGTERM in that window
-        is lost with os.fork and exec (measured: 135 of 150). Raises OSError with the errno of fork or exec.
+        is lost with os.fork and exec (measured: 135 of 150). Raises OSError with the errno of fork or exec; its
+        `filename2` is the interpreter of the command, if that was what could not be executed.
         """
-        if not argv[0]:  # Python refuses it with a ValueError
-            raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
         try:
             return self._spawn(argv[0], argv)
+        except ValueError:  # Python refuses an empty name and one with a NUL in it; no file has either
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), argv[0]) from None
         except OSError as error:
-            if error.errno != ENOEXEC:
+            if error.errno not in _EXEC_ERRORS:
                 raise
-        # A script without "#!": execvp(3) gives it to the shell, posix_spawnp(3) does not.
-        return self._spawn("/bin/sh", ["/bin/sh", self._find(argv[0]), *argv[1:]])
+            errno = error.errno
+        return self._search(argv, errno)
+
+    def _search(self, argv: list[str], errno: int) -> int:
+        """Try the paths of a command one by one, because execvp(3), which failed with `errno`, does not name them."""
+        from muinit import executable
+
+        blamed = None
+        for path in executable.candidates(argv[0], self._environment):
+            try:
+                return self._spawn(path, argv)
+            except OSError as error:
+                if error.errno == ENOEXEC and executable.is_shell_script(path):
+                    return self._spawn_shell(path, argv)
+                if error.errno == errno:
+                    blamed = blamed or executable.culprit(path, errno)
+                if error.errno not in (ENOENT, ENOTDIR, EACCES):  # after these execvp(3) searches on
+                    break
+        raise OSError(errno, os.strerror(errno), argv[0], None, blamed or None)
+
+    def _spawn_shell(self, script: str, argv: list[str]) -> int:
+        """A script without "#!": execvp(3) gives it to the shell, posix_spawnp(3) does not."""
+        shell = "/bin/sh"
+        operand = f"./{script}" if script[0] in "-+" else script  # or it would be an option
+        try:
+            return self._spawn(shell, [shell, operand, *argv[1:]])
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, argv[0], None, shell) from None
 
     def _spawn(self, file: str, argv: list[str]) -> int:
         first = not self._commands
         nothing = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
-        pid = os.posix_spawnp(
+        # Before the fork: after it nothing may fail until the pid is kept.
+        self.started = started = Started(self.started)
+        started.pid = pid = os.posix_spawnp(
             file,
             argv,
             self._environment,
@@ -110,12 +155,6 @@ class Kernel:
                 # It may have looked for the terminal already, and been stopped: it cannot be given before it exists.
                 self.kill(-pid, _signal.SIGCONT)
         return pid
-
-    def _find(self, file: str) -> str:
-        if "/" in file:
-            return file
-        paths = (os.path.join(directory, file) for directory in os.get_exec_path(self._environment))
-        return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), file)
 
     def leave_directory(self) -> None:
         """Move to the root, so that we keep no file system busy."""
@@ -191,7 +230,7 @@ class Kernel:
         tree, processes = self._tree()
         return {pid: processes[pid][3] for pid in tree if pid in processes and processes[pid][0] not in "ZX"}
 
-    def started(self, pid: int) -> int:
+    def start_time(self, pid: int) -> int:
         """The start time of a process, which tells it from a later one with its pid; 0 where it is gone."""
         return self._procfs.started(pid)
 
@@ -281,13 +320,16 @@ class Kernel:
             if fd is not None:
                 os.close(fd)
 
-    def kill_everything(self) -> None:
-        """SIGKILL all descendants until none is left, for a second: the last resort of a muinit that is broken."""
-        deadline = monotonic() + 1
-        while not self.reap()[1] and monotonic() < deadline:
-            for pid in [*self.groups(), *self.descendants()]:
-                self._try_to_kill(pid, signals.SIGKILL)
-            _signal.sigtimedwait([signals.SIGCHLD], 0.1)
+    def stop_everything(self, grace: float = 0.0) -> bool:
+        """The last resort of a muinit that is broken: see LastResort.stop."""
+        return self._last_resort.stop(grace)
+
+    def release_signals(self) -> None:
+        """Listen to no signal any more, and give back the two descriptors that this took."""
+        _signal.set_wakeup_fd(-1)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, signals.ALL)
+        os.close(self._write_end)
+        os.close(self._pipe)
 
     def name(self, pid: int) -> str:
         """The name of a process, "" where /proc does not know."""

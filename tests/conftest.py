@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
 
 import pytest
 
@@ -39,9 +41,23 @@ def program(name: str, package: str) -> str:
     return path
 
 
-@pytest.fixture(params=["process", "pid1"])
-def run(request: pytest.FixtureRequest) -> Callable[..., Run]:
-    """Start muinit on these commands: once as an ordinary process, once as PID 1."""
-    if request.param == "pid1":
+@pytest.fixture(params=[False, True], ids=["process", "pid1"])
+def pid1(request: pytest.FixtureRequest) -> bool:
+    """Whether muinit is PID 1 of a PID namespace: once it is not, once it is."""
+    if request.param:
         need("a PID namespace", why_no_namespace())
-    return partial(Run, pid1=request.param == "pid1")
+    return bool(request.param)
+
+
+@pytest.fixture
+def run(pid1: bool) -> Callable[..., Run]:
+    """Start muinit on these commands: once as an ordinary process, once as PID 1."""
+    return partial(Run, pid1=pid1)
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """A directory that others can enter: pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)

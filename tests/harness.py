@@ -42,6 +42,8 @@ def kid(name: str, *rules: str) -> list[str]:
 class Run:
     """One run of muinit. Use it as a context manager: at the end nothing of it may be alive."""
 
+    program = MUINIT
+
     def __init__(
         self, *commands: list[str], options: str = "", pid1: bool = False, prefix: Sequence[str] = (), **popen: Any
     ) -> None:
@@ -50,7 +52,7 @@ class Run:
         self.tag = f"MUINIT_TEST={uuid.uuid4().hex}"
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115
         popen["env"] = {**popen.get("env", os.environ), **dict([self.tag.split("=")])}
-        argv = [*(AS_INIT if pid1 else prefix), *MUINIT, *options.split(), *words]
+        argv = [*(AS_INIT if pid1 else prefix), *self.program, *options.split(), *words]
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr, **popen
         )
