@@ -3,42 +3,80 @@
 from __future__ import annotations
 
 import os
-from errno import EAGAIN, ENOENT
+import stat
+from errno import EAGAIN, EINVAL, ENOENT
 
-from muinit.stderr import descriptor, nonblocking, ready
+from muinit import files
+from muinit.stderr import nonblocking, ready
 
 MOST = 4096  # bytes that the kubelet reads (kubernetes.io, "Determine the Reason for Pod Failure")
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class TerminationLog:
-    """The file at `path`, as seen from the directory in which this is made: muinit leaves it.
+    """The file at `path`, opened before a command can put anything else there.
 
-    A path that stands for one of our descriptors, like /dev/stdout, is written to, and not emptied.
+    A path that stands for a descriptor from our caller, like /dev/stdout, is written to, and not emptied. A FIFO is
+    opened when it is written to, because its reader may come later.
     """
 
     def __init__(self, path: str) -> None:
-        self._given = descriptor(path) if "/" in path else None  # a mere number is a file here
+        self.path = path
+        self._refusal: OSError | None = None
+        self._fd: int | None = None
+        self._fifo = ""
+        self._shared = False
+        plain = path if "/" in path else f"./{path}"  # a mere number is a file here
         try:
-            self.path = os.path.abspath(path)
-        except FileNotFoundError:  # the directory was removed: then "log" is not to become "/log"
-            self.path = path
+            given = files.inherited(plain)
+            if given is not None:
+                self._fd, self._shared = files.above_stderr(given), True
+            elif files.is_fifo(plain):
+                self._fifo = os.path.join(os.getcwd(), path)  # muinit leaves this directory
+            else:
+                fd = files.open_at(plain, os.O_WRONLY | os.O_CREAT, 0o666)
+                self._fd = files.above_stderr(fd)
+                os.close(fd)
+        except OSError as error:
+            self._refusal = error
 
     def write(self, text: str) -> None:
-        """Write a sentence in place of what stands there, 4096 bytes of it at most. Raises OSError."""
+        """Write a sentence in place of what stands there, 4096 bytes of it at most. An empty one changes nothing.
+
+        Raises OSError; the first time the one that opening the file had raised, after which nothing is written.
+        """
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise refusal
         data = text.encode(errors="replace")[:MOST].decode(errors="ignore").encode()
-        if self._given is None:
-            if not os.path.isabs(self.path):
-                raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
-            fd = os.open(self.path, _FLAGS, 0o666)
-        else:
-            fd = nonblocking(self._given)
+        if not data or (self._fd is None and not self._fifo):
+            return
+        fd = self._ready()
+        if self._shared:
             data += b"\n"
         try:
-            if fd == self._given and not ready(fd):
-                raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
             while data:
                 data = data[os.write(fd, data) :]
         finally:
-            if fd != self._given:
+            if fd != self._fd:
                 os.close(fd)
+
+    def _ready(self) -> int:
+        """A descriptor that does not block, at the place to write to."""
+        if self._fd is None:
+            fd = files.open_at(self._fifo, os.O_WRONLY, 0)
+            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise OSError(EINVAL, "is no longer a FIFO")
+            return fd
+        if self._shared:
+            fd = nonblocking(self._fd)
+            if fd == self._fd and not ready(fd):
+                raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
+            return fd
+        file = os.fstat(self._fd)
+        if file.st_nlink == 0:
+            raise FileNotFoundError(ENOENT, "was removed")
+        if stat.S_ISREG(file.st_mode):
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        return self._fd

@@ -9,46 +9,50 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EAGAIN, EBADF, EDQUOT, EFBIG, ENOSPC
+from errno import EAGAIN, EDQUOT, EFBIG, ENOSPC
 
-from muinit.stderr import LONGEST, descriptor, forget_signal, nonblocking, ready
+from muinit.stderr import LONGEST, forget_signal, nonblocking, ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MOST = 262144
-_FLAGS = os.O_TRUNC | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PASSING = (EAGAIN, ENOSPC, EDQUOT, EFBIG)  # EFBIG: others can raise our limit of a file's size, prlimit(2)
 
 
 def open_file(path: str) -> int:
-    """Open what --trace-file names: a file, a FIFO, or, as a number, a descriptor that we were given.
+    """Open what --trace-file names: a file, a FIFO, or, by any of its names, a descriptor that our caller gave us.
 
-    Returns a descriptor above 2 that no command inherits. Raises OSError. To be called before anything else
-    opens a descriptor: what was not given would be taken for given.
+    A file becomes one that its owner alone can read, because command lines can have secrets in them; an old one is
+    emptied. Returns a descriptor above 2 that no command inherits. Raises OSError.
     """
-    import fcntl
+    from muinit import files
 
-    given = descriptor(path)
-    opened = _open(path) if given is None else given
-    if fcntl.fcntl(opened, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-        raise OSError(EBADF, "not open for writing")
-    fd = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 3)
-    if given is None or given > 2:  # the commands have our standard descriptors too
-        os.close(opened)
-    return fd
-
-
-def _open(path: str) -> int:
+    given = files.inherited(path)
+    if given is not None:
+        fd = files.above_stderr(given)
+        if given > 2:  # the commands have our standard descriptors too
+            os.close(given)
+        return fd
+    # Open a FIFO for reading too: then open(2) waits for no reader, and the trace survives when one leaves (fifo(7)).
+    access = os.O_RDWR if files.is_fifo(path) else os.O_WRONLY | os.O_CREAT
+    opened = files.open_at(path, access | os.O_APPEND, 0o600)
     try:
-        fifo = stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:
-        fifo = False
-    if not fifo:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | _FLAGS, 0o666)
-    # To be its reader as well is the way neither to wait for one nor to end with one (fifo(7)).
-    return os.open(path, os.O_RDWR | _FLAGS)
+        if stat.S_ISREG(mode := os.fstat(opened).st_mode):
+            if stat.S_IMODE(mode) != 0o600:
+                _make_private(opened)
+            os.ftruncate(opened, 0)
+        return files.above_stderr(opened)
+    finally:
+        os.close(opened)
+
+
+def _make_private(fd: int) -> None:
+    try:
+        os.fchmod(fd, 0o600)
+    except OSError as error:
+        raise OSError(error.errno, f"others can read it, and chmod 0600 failed: {error.strerror}") from None
 
 
 class TraceFile:

@@ -19,6 +19,7 @@ import pytest
 from muinit.termination import TerminationLog
 from tests.conftest import need, why_no_namespace
 from tests.harness import MUINIT, UNSHARE, Run, kid, kill_all, wait_for
+from tests.test_tracefile import NAMES_OF_STDOUT, as_init
 
 TIME = r"[\d.]+ s"
 
@@ -163,9 +164,9 @@ def test_a_termination_log_that_cannot_be_written_is_one_warning(run: Callable[.
     ]:
         with run(["sh", "-c", "exit 3"], options=f"--termination-log={path}") as it:
             assert it.end() == 3
-            first, second = it.err.splitlines()
-            assert first.startswith("muinit: exit 3: ")
-            assert second == f"muinit: warning: cannot write the termination log {path}: {why}"
+            assert it.err.count("muinit: exit 3: ") == 1
+            assert it.err.count("\n") == 2
+            assert f"muinit: warning: cannot write the termination log {path}: {why}\n" in it.err
 
 
 def test_a_termination_log_in_a_directory_that_is_gone(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_a_termination_log_in_a_directory_that_is_gone(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "\nmuinit: exit 3: " in done.stderr
-    assert done.stderr.endswith("cannot write the termination log log: No such file or directory\n")
+    assert done.stderr.count("muinit: warning: cannot write the termination log log: No such file or directory\n") == 1
 
 
 def test_the_termination_log_has_4096_bytes_at_most_and_no_half_letters(tmp_path: Path) -> None:
@@ -189,15 +190,72 @@ def test_the_termination_log_has_4096_bytes_at_most_and_no_half_letters(tmp_path
     assert (tmp_path / "log").read_text() == "a?b"
 
 
-@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-def test_a_termination_log_that_is_stdout_is_not_emptied(path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES_OF_STDOUT)
+def test_a_termination_log_that_is_stdout_is_not_emptied(name: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
     (tmp_path / "out").write_text("before\n")
     with (tmp_path / "out").open("a") as out:
-        argv = [*MUINIT, f"--termination-log={path}", "---", "sh", "-c", "echo hello; exit 3"]
-        assert subprocess.run(argv, stdout=out, stderr=subprocess.DEVNULL, check=False).returncode == 3
+        argv = [*as_init(name), *MUINIT, f"--termination-log={name}", "---", "sh", "-c", "echo hello; exit 3"]
+        done = subprocess.run(argv, stdout=out, stderr=subprocess.DEVNULL, check=False, cwd=tmp_path)
+        assert done.returncode == 3
     before, hello, why = (tmp_path / "out").read_text().splitlines()
     assert (before, hello) == ("before", "hello")
     assert why.startswith("exit 3: ")
+
+
+def test_a_termination_log_follows_no_link(run: Callable[..., Run], tmp_path: Path) -> None:
+    """A command has planted it, in this life of the container or in the one before. The run goes on."""
+    victim, log = tmp_path / "victim", tmp_path / "log"
+    victim.write_text("precious")
+    options = f"--termination-log={log}"
+    log.symlink_to(victim)
+    with run(["sh", "-c", "exit 3"], options=options) as it:
+        assert it.end() == 3
+        why = "is a symbolic link; expected the file itself"
+        assert it.err.count(f"muinit: warning: cannot write the termination log {log}: {why}\n") == 1
+        assert it.err.count("warning") == 1
+    log.unlink()
+    with run(["sh", "-c", 'rm "$1"; ln -s "$2" "$1"; exit 3', "sh", str(log), str(victim)], options=options) as it:
+        assert it.end() == 3
+        assert f"cannot write the termination log {log}: was removed\n" in it.err
+    log.unlink()
+    os.mkfifo(log)
+    with run(["sh", "-c", 'rm "$1"; ln -s "$2" "$1"; exit 3', "sh", str(log), str(victim)], options=options) as it:
+        assert it.end() == 3
+        assert f"cannot write the termination log {log}: {why}\n" in it.err
+    log.unlink()
+    os.mkfifo(log)
+    with run(["sh", "-c", 'rm "$1"; cp "$2" "$1"; exit 3', "sh", str(log), str(victim)], options=options) as it:
+        assert it.end() == 3
+        assert f"cannot write the termination log {log}: is no longer a FIFO\n" in it.err
+    assert victim.read_text() == log.read_text() == "precious"
+    log.unlink()
+    log.hardlink_to(victim)
+    with run(["sh", "-c", "exit 3"], options=options) as it:
+        assert it.end() == 3
+        assert f"{log}: has 2 hard links; expected a file with one name\n" in it.err
+    assert victim.read_text() == "precious"
+
+
+def test_a_termination_log_in_a_fifo(tmp_path: Path) -> None:
+    """Its reader may come while muinit runs."""
+    os.mkfifo(tmp_path / "log")
+    with Run(kid("A", "TERM=exit 3"), options="--termination-log=log", cwd=tmp_path) as it:
+        it.ready("A")
+        reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+        it.signal(signal.SIGTERM)
+        assert it.end() == 3
+        assert os.read(reader, 9) == b"exit 3: p"
+        os.close(reader)
+
+
+def test_a_descriptor_that_is_the_log_and_the_trace(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as out:
+        number = out.fileno()
+        argv = [*MUINIT, f"--trace-file={number}", f"--termination-log=/dev/fd/{number}", "---", "true"]
+        done = subprocess.run(argv, pass_fds=[number], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out").read_text().splitlines()[-1].startswith("exit 0: ")
 
 
 def test_a_termination_log_that_takes_a_part_is_a_warning(tmp_path: Path) -> None:
@@ -264,7 +322,9 @@ def test_an_internal_error_is_in_the_termination_log(tmp_path: Path) -> None:
         ("--trace-file=/dev/null", "from muinit.tracefile import TraceFile; TraceFile.__init__ = bug", "the trace"),
         ("--trace-states", "sys.modules['muinit.watch'] = None", "the trace"),
         ("-q", "from statechart import report; report.verdict = bug", "the reason"),
+        ("-q", "from statechart import report; report.noteworthy = report.verdict = bug", "the reason"),
         ("--termination-log=/dev/null", "m._write = bug", "the termination log"),
+        ("", "from muinit import oom; oom.kills = bug", "the OOM counter"),
     ],
 )
 def test_an_error_in_what_only_reports_is_said_once_and_stops_nobody(options: str, broken: str, what: str) -> None:
@@ -280,6 +340,24 @@ def test_an_error_in_what_only_reports_is_said_once_and_stops_nobody(options: st
     assert "internal error" not in done.stderr
     assert done.stderr.count("an error in muinit ends") == 1, done.stderr
     assert f"muinit: warning: an error in muinit ends {what}: " in done.stderr
+
+
+def test_names_that_cannot_be_read_stop_nobody() -> None:
+    script = (
+        "import sys; from muinit import __main__ as m; from muinit.kernel import Kernel\n"
+        "def bug(*_): raise RuntimeError('a bug')\n"
+        "Kernel.name = Kernel.describe = bug\n"
+        "sys.argv[0] = 'muinit'; sys.exit(m.main())"
+    )
+    stubborn = "trap '' TERM; sleep 60 > /dev/null 2>&1 & exit 0"
+    for options, code in ([], 0), (["--trace-states"], 0), (["-k", "TERM"], 1):
+        argv = [sys.executable, "-c", script, *options, "-t", "0.1", "---", "sh", "-c", stubborn]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert done.stderr.count("warning: an error in muinit ends the names of processes: ") == 1, done.stderr
+        assert re.search(r"pid \d+", done.stderr.splitlines()[-1])
+    for pid in map(int, re.findall(r"alive .*: pid (\d+)", done.stderr)):
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_stderr_that_is_broken_stops_nobody() -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import signal
+import socket
+import stat
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +19,7 @@ from muinit.tracefile import TraceFile
 from statechart.replay import TraceError, read, replay
 from tests import traces
 from tests.conftest import need, why_no_namespace
-from tests.harness import MUINIT, PATIENCE, Run, kid, wait_for
+from tests.harness import AS_INIT, MUINIT, PATIENCE, Run, kid, wait_for
 from tests.test_anywhere import PROCESS, within
 
 
@@ -135,17 +137,147 @@ def test_a_descriptor_that_was_given_is_not_passed_on() -> None:
     assert entries[0]["commands"][0]["argv"] == look
 
 
-@pytest.mark.parametrize("name", ["1", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-def test_stdout_stays_what_it_was_for_the_commands(name: str, tmp_path: Path) -> None:
-    """A file that stdout is appended to is not emptied, and nobody writes over the other."""
-    path = tmp_path / "log"
+NAMES_OF_STDOUT = [
+    *("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1", "/proc/self/task/../fd/1"),
+    *("/proc/1/fd/1", "link", "out"),
+]
+
+
+def as_init(name: str) -> list[str]:
+    """What makes muinit PID 1 where its descriptor is named so."""
+    if "/1/" not in name:
+        return []
+    need("a PID namespace", why_no_namespace())
+    return AS_INIT
+
+
+@pytest.mark.parametrize("name", ["1", *NAMES_OF_STDOUT])
+@pytest.mark.parametrize("mode", ["a", "r+"])
+def test_stdout_stays_what_it_was_for_the_commands(name: str, mode: str, tmp_path: Path) -> None:
+    """A file that is our stdout is not emptied, whatever it is called, and nobody writes over the other."""
+    path = tmp_path / "out"
     path.write_text("before\n")
-    with path.open("a") as file:
-        subprocess.run([*MUINIT, "--trace-file", name, "---", "sh", "-c", "echo hello"], stdout=file, check=True)
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    with path.open(mode) as file:
+        file.seek(0, os.SEEK_END)
+        argv = [*as_init(name), *MUINIT, "--trace-file", name, "---", "sh", "-c", "echo hello"]
+        subprocess.run(argv, stdout=file, check=True, cwd=tmp_path)
     lines = path.read_text().splitlines(keepends=True)
     assert lines[0] == "before\n"
     assert lines.count("hello\n") == 1
     traces.checked(line for line in lines if line.startswith("{"))
+
+
+def test_stderr_is_not_stdout_although_both_are_one_file(tmp_path: Path) -> None:
+    """Each has a place of its own in it."""
+    script = 'echo before > out; exec "$@" > out 2>> out'
+    command = ["sh", "-c", "echo hello"]
+    argv = ["sh", "-c", script, "sh", *MUINIT, "--trace-file=/proc/thread-self/fd/2", "---", *command]
+    subprocess.run(argv, check=True, cwd=tmp_path)
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert json.loads(lines[-1])["exit"] == 0
+    assert not (tmp_path / "out").read_text().startswith("{")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/proc/thread-self/fd/0", "in"])
+def test_stdin_is_not_written_to(name: str, tmp_path: Path) -> None:
+    """Opened anew, the file would be emptied, and the pipe be read from."""
+    (tmp_path / "in").write_text("precious")
+    with (tmp_path / "in").open() as file:
+        argv = [*MUINIT, "--trace-file", name, "---", "true"]
+        done = subprocess.run(argv, stdin=file, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"muinit: --trace-file '{name}': not open for writing\n")
+    assert (tmp_path / "in").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/proc/thread-self/fd/0"])
+def test_a_pipe_that_is_stdin_is_left_to_the_commands(name: str) -> None:
+    argv = [*MUINIT, "--trace-file", name, "---", "cat"]
+    done = subprocess.run(argv, input="hello", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"muinit: --trace-file '{name}': not open for writing\n"
+
+
+# What a command may have put there
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Command lines can have secrets in them. An old file too becomes one."""
+    for name, mode in (("new", None), ("old", 0o666), ("mine", 0o600)):
+        path = tmp_path / name
+        if mode is not None:
+            path.touch()
+            path.chmod(mode)
+        subprocess.run([*MUINIT, "--trace-file", path, "---", "true"], check=True, umask=0)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        traces.of(path)
+
+
+def test_a_file_that_cannot_be_made_private_is_refused(public_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    path = public_path / "run.jsonl"
+    path.touch()
+    path.chmod(0o666)
+    prefix = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
+    done = subprocess.run([*prefix, *MUINIT, "--trace-file", path, "---", "true"], stderr=subprocess.PIPE, check=False)
+    if b"muinit" not in done.stderr:
+        pytest.skip(f"the project cannot be read by others: {done.stderr!r}")
+    why = "others can read it, and chmod 0600 failed: Operation not permitted"
+    assert done.stderr.decode() == f"muinit: --trace-file '{path}': {why}\n"
+    assert done.returncode == 1
+
+
+def trap_link(path: Path, victim: Path) -> str:
+    path.symlink_to(victim)
+    return "is a symbolic link; expected the file itself"
+
+
+def trap_dangling(path: Path, victim: Path) -> str:
+    path.symlink_to(victim.with_name("nothing"))
+    return "is a symbolic link; expected the file itself"
+
+
+def trap_hard_link(path: Path, victim: Path) -> str:
+    path.hardlink_to(victim)
+    return "has 2 hard links; expected a file with one name"
+
+
+def trap_socket(path: Path, _: Path) -> str:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    return "No such device or address"
+
+
+def trap_directory(path: Path, _: Path) -> str:
+    path.mkdir()
+    return "Is a directory"
+
+
+def trap_of_another_user(path: Path, _: Path) -> str:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    path.touch()
+    os.chown(path, 65534, 65534)
+    path.parent.chmod(0o1777)
+    if Path("/proc/sys/fs/protected_regular").read_text().strip() != "0":
+        return "Permission denied"  # by the kernel
+    return "belongs to another user (uid 65534), in a directory that is open to all"
+
+
+@pytest.mark.parametrize(
+    "trap", [trap_link, trap_dangling, trap_hard_link, trap_socket, trap_directory, trap_of_another_user]
+)
+def test_a_trap_is_refused(trap: Callable[[Path, Path], str], tmp_path: Path) -> None:
+    victim, path, started = tmp_path / "victim", tmp_path / "run", tmp_path / "started"
+    victim.write_text("precious")
+    why = trap(path, victim)
+    argv = [*MUINIT, "--trace-file", str(path), "---", "touch", str(started)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"muinit: --trace-file '{path}': {why}\n")
+    assert victim.read_text() == "precious"
+    assert not started.exists()
+    assert not victim.with_name("nothing").exists()
 
 
 @pytest.mark.parametrize("fd", [0, 1, 2])
