@@ -1,12 +1,12 @@
 """The same interpreter again, isolated (`python -I`) from what the container holds for its commands.
 
 A container's PYTHONPATH, other PYTHON... variables, a sitecustomize, the user's site-packages and the files of the
-current folder are for the commands. What they have already done to this process, only execve(2) undoes: it ends
-threads, frees memory, closes descriptors and resets handlers; the pid, blocked signals and pending ones stay.
+current folder are for the commands. Only execve(2) undoes what they have already done to this process: it ends
+threads, frees memory, closes descriptors and resets handlers. The pid, blocked signals and pending signals stay.
 `muinit.__main__` decides whether that is needed. The commands get the environment, the signal mask and the
 descriptors of our caller, unchanged.
 
-Imported in the interpreter that is to be left: so only what is built into Python is imported here.
+This module runs in the interpreter that we leave, so it imports only what is built into Python.
 """
 
 import posix
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-# -X options that Python does not know are kept in sys._xoptions, and seen nowhere else.
+# Python keeps -X options that it does not know in sys._xoptions. No command sees them.
 _MARK = "muinit"
 _FILE = __file__ if __file__.startswith("/") else f"{posix.getcwd()}/{__file__}"
 _ROOT = _FILE.rpartition("/")[0].rpartition("/")[0]  # the folder, or the zip file, that holds the package muinit
@@ -27,8 +27,9 @@ _ROOT = _FILE.rpartition("/")[0].rpartition("/")[0]  # the folder, or the zip fi
 def isolate(mask: set[int]) -> set[int]:
     """Become an isolated interpreter; return the signal mask of our caller. `mask` is what this process found.
 
-    Returns in the interpreter that was executed, and in this one where that is not possible: then modules are
-    looked for in the folders of the commands last, and a warning is written.
+    It returns in the new interpreter. If that cannot be executed, it writes a warning and returns in this one, with
+    the folders of the commands at the end of sys.path. Until execve(2), a thread that a sitecustomize has started can
+    take a signal: we block signals only in our own thread.
     """
     options: dict[str, str | bool] = sys._xoptions  # noqa: SLF001
     if _MARK in options:
@@ -47,12 +48,12 @@ def isolate(mask: set[int]) -> set[int]:
     return mask
 
 
-# What is not in Python's own library. A package of the commands can have the name of a library: `part` is only in ours.
+# What we import besides Python's own library, and a part by which we know it: a command can have a transitions.py, too.
 _OURS = {"muinit": "muinit.isolated", "statechart": "statechart.chart", "transitions": "transitions.core", "six": "six"}
 
 
 class _Finder:
-    """Finds our own packages, and only them: other files in their folders are not for us (sys.meta_path)."""
+    """Finds only these packages, so that nothing else in their folders is imported (for sys.meta_path)."""
 
     def __init__(self, homes: dict[str, str]) -> None:
         self._homes = homes
@@ -63,16 +64,16 @@ class _Finder:
 
 
 def _split_path() -> tuple[list[str], list[str]]:
-    """sys.path, parted before the library of Python: to the left are PYTHONPATH and the folder of the script."""
-    zips = tuple(f"python{sys.version_info[0]}{sys.version_info[1]}{suffix}.zip" for suffix in ("", "t"))
-    first = next((i for i, entry in enumerate(sys.path) if entry.endswith(zips)), 0)
+    """sys.path in two parts: the folder of the script and PYTHONPATH, then Python's own library and what follows."""
+    zips = (entry.endswith(".zip") and "/python3" in entry for entry in sys.path)  # as in _is_clean()
+    first = next((i for i, found in enumerate(zips) if found), 0)
     return sys.path[:first], sys.path[first:]
 
 
 def _homes() -> dict[str, str]:
-    """The folders in which our packages are installed: beside one another, else where Python finds them.
+    """The folder of each of our packages: beside the others if possible, else where Python finds it.
 
-    PYTHONPATH and the current folder come last: a program there may have a transitions.py of its own.
+    PYTHONPATH and the current folder come last.
     """
     foreign, own = _split_path()
     homes: dict[str, str] = {}
@@ -86,8 +87,8 @@ def _homes() -> dict[str, str]:
 
 
 def _execute(mask: set[int]) -> str:
-    """Execute ourselves in an isolated interpreter. Returns only where that is not possible: why, for people."""
-    if sys.orig_argv[1:2] == ["-I"]:  # a program with a Python inside: it would be executed without end
+    """Execute muinit in an isolated interpreter. Returns only if that fails: the reason, for people."""
+    if sys.orig_argv[1:2] == ["-I"]:  # a program that embeds Python and ignores -I would execute itself without end
         return f"{sys.executable} does not know -I"
     try:
         environment = callers_environment()
@@ -106,10 +107,10 @@ def _execute(mask: set[int]) -> str:
 
 
 def _interpreter(environment: dict[bytes, bytes]) -> str:
-    """The file of an interpreter that starts isolated: after execve(2) it would be too late to find that it does not.
+    """The file of an interpreter that starts with -I. After execve(2) it would be too late to see that it does not.
 
-    Python takes argv[0] for its own path, and some callers put another word there. And its library may be where only
-    PYTHONHOME says. Then one is tried, and OSError is raised where none starts.
+    Two things make it doubtful. Python takes argv[0] for its own path, and some callers put another word there. And
+    Python may find its library only with PYTHONHOME. Then we try it in a child. Raises OSError if it does not start.
     """
     this = ""
     try:
@@ -120,7 +121,7 @@ def _interpreter(environment: dict[bytes, bytes]) -> str:
         same = False
     if same and not any(environment.get(name) for name in (b"PYTHONHOME", b"PYTHONPLATLIBDIR")):
         return sys.executable
-    signal(SIGCHLD, SIG_DFL)  # ignored, as some callers leave it, waitpid(2) knows no status
+    signal(SIGCHLD, SIG_DFL)  # some callers leave it ignored, and then waitpid(2) gets no status
     closed = [(posix.POSIX_SPAWN_CLOSE, fd) for fd in (0, 1, 2)]
     script = "import logging, sys; sys.exit(not sys.flags.isolated)"  # logging needs a good part of the library
     for file in filter(None, (this, sys.executable)):
@@ -132,11 +133,11 @@ def _interpreter(environment: dict[bytes, bytes]) -> str:
 
 
 def _rename(name: str) -> None:
-    """Be called as before in ps(1) and pkill(1): the kernel names a script after its file, and now it saw Python's."""
-    if name != "__main__.py":
+    """Keep our name for ps(1) and pkill(1): the kernel named us after the script, and execve(2) after Python."""
+    if name != "__main__.py":  # python -m: the name was Python's before, too
         try:
-            with open("/proc/self/comm", "w") as file:
-                file.write(name)
+            with open("/proc/self/comm", "wb") as file:
+                file.write(name.encode("utf-8", "surrogateescape"))
         except OSError:
             pass
 
@@ -144,9 +145,9 @@ def _rename(name: str) -> None:
 def callers_environment() -> dict[bytes, bytes]:
     """The environment that this process was executed with, in order.
 
-    Python sets LC_CTYPE in its own, where the locale is "C" (PEP 538), as a container's is, and a sitecustomize may
-    set more. Without a /proc, or where a program has overwritten what /proc/self/environ shows (setproctitle does),
-    the environment as it is now.
+    Python changes LC_CTYPE if the locale is "C" (PEP 538), as a container's is, and a sitecustomize may change more.
+    Without a /proc, or if a program has overwritten what /proc/self/environ shows (setproctitle does), this is the
+    environment as it is now.
     """
     entries = [name + b"=" + value for name, value in posix.environ.items()]
     try:
@@ -159,12 +160,12 @@ def callers_environment() -> dict[bytes, bytes]:
     environment: dict[bytes, bytes] = {}
     for entry in entries:
         name, equals, value = entry.partition(b"=")
-        if name and equals:  # Python passes on only NAME=VALUE, and of two the first, as getenv(3)
+        if name and equals:  # Python passes on only NAME=VALUE; of two with one name, getenv(3) finds the first
             environment.setdefault(name, value)
     return environment
 
 
-if __name__ == "__main__":  # executed by isolate(), which also takes this folder off the path again
+if __name__ == "__main__":  # we are the new interpreter; isolate() takes this folder off the path again
     sys.path.insert(0, _ROOT)
     from muinit.__main__ import run
 

@@ -38,7 +38,8 @@ class Loop:
     """One run on one kernel.
 
     `meanings` says what each signal means, by number. `say` writes a line for people. `watch` is told of each event
-    taken, and of what becomes of orphans. `inherited` are the children that we had before we started any.
+    taken, and of what becomes of orphans. `attempt` calls what only reports, so that an error there stops nobody
+    (`muinit.stderr.Stderr.attempt`). `inherited` are the children that we had before we started any.
     `started_at` is the kernel's clock at the start.
     """
 
@@ -50,6 +51,7 @@ class Loop:
         say: Callable[[str], None],
         *,
         watch: Callable[[Taken], None] | None = None,
+        attempt: Callable[..., str | None] = lambda _, report, *arguments: report(*arguments),
         inherited: Collection[int] = (),
         started_at: float,
     ) -> None:
@@ -61,6 +63,7 @@ class Loop:
         self._started_at = started_at
         self._commands = {command.pid: index for index, command in enumerate(life.commands) if command.pid}
         self._known = set(self._commands)  # children that were seen, or that the step in force has reached
+        self._attempt = attempt
         self._inherited = inherited
         self._fresh: list[int] = []  # orphans that were first seen in this turn
         self._names: dict[int, str] = {}  # of orphans, as far as somebody may ask for them
@@ -100,7 +103,7 @@ class Loop:
         for _ in range(SEARCHES):
             if found := self._kernel.descendants():
                 break
-        return [self._kernel.describe(pid) for pid in found or self._kernel.groups()]
+        return [self._describe(pid) for pid in found or self._kernel.groups()]
 
     # What the kernel says
 
@@ -157,7 +160,7 @@ class Loop:
         known = {*self._known, *self._inherited}.difference(self._fresh)
         left = [pid for pid in self._kernel.children() if pid not in known]
         # One in the process group of a living command is that command's.
-        return tuple((pid, self._kernel.name(pid)) for pid in left if self._kernel.group(pid) not in self._commands)
+        return tuple((pid, self._name(pid)) for pid in left if self._kernel.group(pid) not in self._commands)
 
     def _look_at_the_dead(self) -> None:
         if self._watch:
@@ -169,14 +172,14 @@ class Loop:
             if adopted:
                 self._known.update(adopted)
                 self._fresh += adopted
-                names = tuple(map(self._kernel.name, adopted)) if self._watch else ()
+                names = tuple(map(self._name, adopted)) if self._watch else ()
                 self._names.update(zip(adopted, names, strict=False))
                 asked = tuple(pid for pid in adopted if pid in self._asked and self._was_asked(pid))
                 self._handle(OrphansAdopted(*adopted, asked=asked, names=names, at=self._now()))
 
     def _was_asked(self, pid: int) -> bool:
         """Whether it is the same process that was asked, and not a later one with its pid."""
-        return self._kernel.started(pid) == self._asked[pid]
+        return self._kernel.start_time(pid) == self._asked[pid]
 
     def _time_is_up(self) -> None:
         unasked = {}
@@ -185,7 +188,7 @@ class Loop:
             unasked = {pid: started for pid, started in unasked.items() if pid not in self._known}
             unasked = {pid: started for pid, started in unasked.items() if self._kernel.may_signal(pid)}
             self._asked.update(unasked)
-        names = tuple(map(self._kernel.name, unasked)) if self._watch else ()
+        names = tuple(map(self._name, unasked)) if self._watch else ()
         self._handle(Timeout(*unasked, names=names, at=self._now()))
 
     # What the lifecycle decides
@@ -225,7 +228,7 @@ class Loop:
         if step.tree:
             groups, tree = self._kernel.groups(), self._kernel.descendants()
             if self._life.killing:  # the last line names the orphans among them, and the dead have no name
-                self._names.update((pid, self._kernel.name(pid)) for pid in tree if pid not in self._names)
+                self._names.update((pid, self._name(pid)) for pid in tree if pid not in self._names)
             children = [*groups, *tree] or children
         self._signal(children, step.signums)
 
@@ -237,7 +240,15 @@ class Loop:
             except PermissionError:
                 if pid > 0 and pid not in self._refused:
                     self._refused.add(pid)
-                    self._say(f"warning: not permitted to signal {self._kernel.describe(pid)}")
+                    self._say(f"warning: not permitted to signal {self._describe(pid)}")
+
+    # Names
+
+    def _name(self, pid: int) -> str:
+        return self._attempt("the names of processes", self._kernel.name, pid) or ""
+
+    def _describe(self, pid: int) -> str:
+        return self._attempt("the names of processes", self._kernel.describe, pid) or f"pid {pid}"
 
     # The clock
 

@@ -23,6 +23,7 @@ from tests.browser import RUNS, Seen, chromium, seen, why_no_chromium
 from tests.conftest import need, program
 from tests.test_timeline import hostile
 
+pytestmark = pytest.mark.timeout(240)  # a Chromium that was just installed starts slowly
 NAMES = [*RUNS, "cut"]
 NEAR = 1.0  # pixels
 

@@ -345,7 +345,6 @@ CALLER = (
 
 
 @pytest.mark.parametrize("command", [["/bin/sh", "-c", SHOW], ["/bin/cat", "/proc/self/status"]], ids=["sh", "cat"])
-@pytest.mark.parametrize("pid1", [False, True], ids=["process", "pid1"])
 def test_command_gets_the_callers_world(tmp_path: Path, command: list[str], pid1: bool) -> None:
     """Directory, environment, descriptors, umask, mask and dispositions are as muinit was started with."""
 

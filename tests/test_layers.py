@@ -125,7 +125,7 @@ def test_nothing_slow_is_loaded_before_the_first_child(options: list[str]) -> No
         f"sys.argv = ['muinit', *{options}, '---', 'true']; before = set(sys.modules); m.main()"
     )
     loaded = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{script}"],
+        [sys.executable, "-S", "-c", f"import sys; sys.path += {sys.path!r}\n{script}"],
         capture_output=True,
         text=True,
         check=False,

@@ -63,7 +63,7 @@ class Scripted:
     def living(self) -> dict[int, int]:
         return {pid: pid * 100 for pid in [*self.alive, *self.grandchildren]}
 
-    def started(self, pid: int) -> int:
+    def start_time(self, pid: int) -> int:
         return self.later.get(pid, pid * 100)
 
     def may_signal(self, pid: int) -> bool:
@@ -197,7 +197,8 @@ def test_one_that_slips_through_a_search_is_named_by_the_next() -> None:
     looks = iter([[], [], [7]])
     kernel.descendants = lambda: next(looks)  # type: ignore[method-assign]
     life = Lifecycle([Command(["a"], 7), Command(["b"], 8)], (SIGTERM,), 2.0)
-    loop = Loop(kernel, life, (), lambda _: None, started_at=0.0)  # type: ignore[arg-type]
+    meaning = meanings(signals.by_name(), init=True)
+    loop = Loop(kernel, life, meaning, lambda _: None, started_at=0.0)  # type: ignore[arg-type]
     assert loop.run().gave_up
     assert loop.survivors() == ["pid 7"]
 

@@ -72,12 +72,12 @@ ORPHANS = 10_000
 LITTER = f"i=0; while [ $i -lt {ORPHANS} ]; do ( (read x < fifo) & ); i=$((i + 1)); done; exit 5"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_ten_thousand_orphans(tmp_path: Path) -> None:
     """They are left behind while the command runs; when it ends they all get their SIGTERM."""
     os.mkfifo(tmp_path / "fifo")
     with Run(["sh", "-c", LITTER], options="-t 60 --trace-states", cwd=tmp_path) as it:
-        assert it.process.wait(100) == 5
+        assert it.process.wait(280) == 5
         assert not tagged(it.tag)
         assert "timeout" not in it.err
 
@@ -93,7 +93,6 @@ while True:
 """
 
 
-@pytest.mark.parametrize("pid1", [False, True], ids=["process", "pid1"])
 def test_who_forks_faster_than_it_can_be_listed(pid1: bool) -> None:
     with Run([sys.executable, "-I", "-S", "-c", COMET], options="-t 0.2", pid1=pid1) as it:
         assert it.end() == 0

@@ -94,7 +94,12 @@ def test_a_daemon_that_leaves_its_session(run: Start) -> None:
 def test_an_orphan_that_was_there_before_is_not_blamed_on_a_later_end(run: Start) -> None:
     with run(kid("A", "orphan B", "TERM=exit 0"), kid("C", "USR1=exit 0"), options="--trace-states") as it:
         it.ready("A", "B", "C")
-        wait_for(lambda: "orphans_adopted" in it.err)
+
+        def adopted() -> bool:
+            it.signal(signal.SIGCONT)  # muinit looks when it wakes
+            return "orphans_adopted" in it.err
+
+        wait_for(adopted)
         it.kill("C", signal.SIGUSR1)
         it.hear("C USR1", "A TERM")
         assert it.end() == 0

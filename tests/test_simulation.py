@@ -129,8 +129,8 @@ BUGS = [
     ),
     Bug(
         "who may not be signalled keeps the others from being",
-        '                    self._say(f"warning: not permitted to signal {self._kernel.describe(pid)}")',
-        '                    self._say(f"warning: not permitted to signal {self._kernel.describe(pid)}")\n'
+        '                    self._say(f"warning: not permitted to signal {self._describe(pid)}")',
+        '                    self._say(f"warning: not permitted to signal {self._describe(pid)}")\n'
         "                return",
     ),
     Bug("who may not be signalled is named each time", "                    self._refused.add(pid)\n", ""),

@@ -100,7 +100,7 @@ def test_the_last_step_asks_too(run: Start) -> None:
         assert it.end() == 137
 
 
-@pytest.mark.parametrize("options", ["-k KILL -t 0.2", "-t inf", "-k TERM,INT -t 0.1"])
+@pytest.mark.parametrize("options", ["-k KILL -t 0.2", "-t inf", "-k TERM,INT -t 0.5"])
 def test_there_is_no_more_than_one_extension(run: Start, options: str) -> None:
     """None where no signal was sent before SIGKILL, and none without a clock; else one, before SIGKILL or the end."""
     with run(kid("A", "kid B,TERM=say,INT=say", "TERM=say", "INT=say"), options=f"{options} --trace-states") as it:

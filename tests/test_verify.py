@@ -84,7 +84,7 @@ def mutants(row: Row) -> Iterator[tuple[str, list[Row]]]:
             guarded = [{**other, "conditions": row["conditions"]} if each is other else each for each in others]
             name = other["conditions"] or "the last one"
             yield f"its guard on the other row ({name})", [*guarded, {**row, "conditions": None}]
-        if cell[-1]["conditions"] is None and len(cell) > 1:
+        if any(ROWS.index(other) > ROWS.index(row) for other in cell[:-1]):
             yield "tried after the others", [*(each for each in others if each is not cell[-1]), row, cell[-1]]
     for state in State:
         if state is not (row["dest"] or row["source"]):
