@@ -19,8 +19,7 @@ demo: $(READY) ## run muinit on two real programs, and explain what was seen
 	@$(BIN)/python -m tests.demo
 
 test: $(PICTURES) daemons ## run the tests
-	$(BIN)/coverage run -m pytest -m 'not proof' $(ARGS)
-	$(BIN)/coverage report
+	$(BIN)/python -m pytest -m 'not proof' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
 
 lint: $(VENV)/lint.group ## check style

@@ -108,7 +108,7 @@ def main() -> int:
 def _internal_error(error: BaseException, *, stopped: bool) -> str:
     """What went wrong, with the line to report first: a long traceback may be cut."""
     try:
-        what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+        what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}".rstrip(": ")
         left = "" if stopped else "; not everything that was started could be stopped"
         report = "please report this line, and the file of --trace-file PATH if it happens again"
         return f"internal error: {what}{left}; {report}: {_traceback(error)}"

@@ -5,7 +5,6 @@ after it has failed, and only then, the file is read.
 """
 
 import os
-import stat
 from errno import ELIBBAD, ENOENT, ENOEXEC, ENOTDIR
 
 TYPE_CHECKING = False
@@ -90,8 +89,6 @@ def _loader(head: bytes, read: "Read") -> bytes:
 def _look(path: str) -> tuple[bytes | None, str]:
     """The first bytes of a file, None where it cannot be read, and its interpreter."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO or a device can do anything
-            return None, ""
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return None, ""

@@ -30,7 +30,7 @@ class Procfs:
             return [pid for pid, process in self.processes().items() if process[1] == self._pid]
         os.lseek(self._children, 0, os.SEEK_SET)
         data = b""
-        while more := os.read(self._children, 65536):  # a page at most, which is some 735 children
+        while more := os.read(self._children, 4096):  # the kernel gives no more at once: some 735 children
             data += more
         return parse_children(data)
 

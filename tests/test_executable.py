@@ -289,6 +289,13 @@ def test_a_broken_elf_has_an_interpreter_or_none(data: st.DataObject) -> None:
     interpreter(bytes(good), read)
 
 
+def test_an_offset_that_no_file_has(tmp_path: Path) -> None:
+    data = elf(FOREIGN, b"/lib/ld.so")
+    for offset in (b"\xff" * 8, b"\xff" * 7 + b"\x7f"):
+        path = program(tmp_path / "program", data[:32] + offset + data[40:])
+        assert executable._look(path)[1] == ""
+
+
 def test_a_real_program_has_its_loader() -> None:
     _, loader = executable._look("/bin/sh")
     assert os.access(loader, os.X_OK)

@@ -141,10 +141,8 @@ def test_without_adoption_the_descendants_are_found_while_they_have_parents() ->
 
 def test_who_forks_faster_than_it_can_be_listed(pid1: bool) -> None:
     comet = ["sh", "-c", '"$@"; exec sleep 60', "sh", sys.executable, "-I", "-S", "-c", COMET]
-    with Broken(IN_THE_LOOP.format(error="RuntimeError(1)"), comet, kid("A"), options="-t 0.2", pid1=pid1) as it:
-        it.ready("A")
-        it.signal(signal.SIGTERM)
-        assert it.end() == 1
+    with Broken(IN_THE_LOOP.format(error="RuntimeError(1)"), comet, options="-t 0.2", pid1=pid1) as it:
+        assert it.end() == 1, "its first death is the signal"
         assert "not everything" not in it.err
 
 
@@ -317,6 +315,8 @@ def test_every_allocation_fails_in_turn(width: int) -> None:
     The whole range takes minutes, so each time that this is run it tries others.
     """
     pytest.importorskip("_testcapi")
+    if width == 100 and sys.version_info < (3, 11):
+        pytest.skip('CPython 3.10 aborts itself: "Cannot recover from MemoryErrors while normalizing exceptions."')
     step = 53
     runs = sweep(f"{ALLOCATIONS}\nwidth = {width}", range(os.getpid() % step, 3000, step))
     for number, (code, left, lines, said) in enumerate(runs):

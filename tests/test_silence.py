@@ -137,8 +137,10 @@ def test_told_to_stop_nobody_is_blamed(run: Start) -> None:
 
 
 def test_a_failure_is_not_a_background(run: Start) -> None:
-    with run(kid("A", "orphan B", "exit 3")) as it:
+    with run(kid("A", "kid B", "USR1=exit 3")) as it:
         it.ready("A", "B")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1")
         assert it.end() == 3
         assert "background" not in it.err
 

@@ -154,6 +154,65 @@ def test_the_last_line_of_a_failure() -> None:
     )
 
 
+def test_the_last_line_names_the_orphans_that_had_to_be_killed() -> None:
+    killed = [((pid, Ending(137, 9)), "sleep" if pid == 200 else "") for pid in range(200, 207)]
+    dead = OrphansEnded(*(ending for ending, _ in killed), names=tuple(name for _, name in killed))
+    run = life(1)
+    said = verdict(run, CommandEnded((0, Ending(0)), at=1), Timeout(at=3), dead, Drained())
+    assert said == (
+        "exit 0: no command failed; pid 100 (c0 -x) exited 0 after 1 s: muinit's SIGKILL ended pid 200 (sleep), "
+        "pid 201, pid 202, pid 203, pid 204 and 2 more, which had been asked to stop"
+    )
+    assert report.noteworthy(run)
+
+
+def test_a_command_that_had_to_be_killed_is_news() -> None:
+    run = life()
+    verdict(run, CommandEnded((0, Ending(0))), Timeout(), CommandEnded((1, Ending(137, 9))), Drained())
+    assert report.noteworthy(run)
+    orderly = life()
+    verdict(orderly, CommandEnded((0, Ending(0))), CommandEnded((1, Ending(143, 15))), Drained())
+    assert not report.noteworthy(orderly)
+
+
+def test_the_last_line_of_a_command_in_the_background() -> None:
+    run = life(1)
+    assert verdict(run, CommandEnded((0, Ending(0)), left=((200, "nginx"),), at=0.5), Drained()) == (
+        "exit 0: no command failed; pid 100 (c0 -x) exited 0 after 0.5 s (it may have gone to the background, "
+        "because it left pid 200 (nginx); a command must stay in the foreground)"
+    )
+    assert report.noteworthy(run)
+    failed = life(1)
+    assert "background" not in verdict(failed, CommandEnded((0, Ending(3)), left=((200, "nginx"),)), Drained())
+
+
+def test_the_last_line_of_a_command_that_had_nothing_to_read() -> None:
+    for at, mistaken in (0.1, True), (5.0, False):
+        run = Lifecycle([Command(["bash"], 100), Command(["cat"], 101, reads_nothing=True)], (15, 9), 2.0)
+        events = CommandEnded((1, Ending(0)), at=at), CommandEnded((0, Ending(143, 15)), at=at), Drained()
+        words = "(it may have ended because it had nothing to read; only the first command reads the terminal)"
+        assert (words in verdict(run, *events)) == mistaken
+        assert report.noteworthy(run) == mistaken
+
+
+def test_the_last_line_of_an_oom_kill() -> None:
+    """It explains a SIGKILL that was not ours, and no other."""
+    words = "(the kernel has counted an OOM kill in this cgroup)"
+    killed: list[Event] = [Terminate(15), Timeout(), CommandEnded((0, Ending(137, 9)))]
+    cases: list[tuple[list[Event], bool]] = [
+        (killed[2:], True),
+        ([CommandEnded((0, Ending(137)))], True),
+        ([CommandEnded((0, Ending(3)))], False),
+        (killed, False),
+    ]
+    for events, told in cases:
+        run = life(1)
+        for event in [*events, Drained()]:
+            run.handle(event)
+        assert (words in report.verdict(run, (), 9.0, name, out_of_memory=True)) == told
+        assert words not in report.verdict(run, (), 9.0, name)
+
+
 def test_the_last_line_when_there_was_nobody_to_stop() -> None:
     assert verdict(life(1), CommandEnded((0, Ending(139, 11, core=True)), at=0.25), Drained()) == (
         "exit 139: pid 100 (c0 -x) died of SIGSEGV with a core dump (139) after 0.25 s"
@@ -306,6 +365,8 @@ def test_a_whole_story() -> None:
         Terminate(15, at=1.5),
         OrphansEnded((200, Ending(143, 15)), (300, Ending(0)), names=("sleep", ""), at=2),
         CommandEnded((0, Ending(3)), at=2),
+        Timeout(400, names=("mysqld",), at=3.5),
+        OrphansAdopted(400, names=("mysqld",), asked=(400,), at=3.5),
         Timeout(at=3.5),
         OrphansAdopted(200),
         CommandEnded((1, Ending(137, 9)), at=3.75),
@@ -329,6 +390,9 @@ step 1 of 2: SIGTERM, SIGCONT to every child; waiting up to 2 s
 reaped pid 200 (sleep), which died of SIGTERM
 reaped pid 300, which exited 0
 pid 100 (c0 -x) exited 3 after 2 s, 0.5 s into step 1 of 2 (SIGTERM)
+not asked to stop yet: pid 400 (mysqld)
+step 1 of 2, again: SIGTERM, SIGCONT to those not asked yet; waiting up to 2 s
+adopted pid 400 (mysqld) (already asked to stop)
 step 2 of 2: SIGKILL to every descendant; waiting up to 2 s
 adopted pid 200, and sent it SIGKILL
 pid 101 (c1 -x) died of muinit's SIGKILL (137) after 3.75 s, 0.25 s into step 2 of 2 (SIGKILL)

@@ -169,14 +169,14 @@ def test_stdout_stays_what_it_was_for_the_commands(name: str, mode: str, tmp_pat
 
 
 def test_stderr_is_not_stdout_although_both_are_one_file(tmp_path: Path) -> None:
-    """Each has a place of its own in it."""
-    script = 'echo before > out; exec "$@" > out 2>> out'
-    command = ["sh", "-c", "echo hello"]
-    argv = ["sh", "-c", script, "sh", *MUINIT, "--trace-file=/proc/thread-self/fd/2", "---", *command]
+    """Each has a place of its own in it: one at the start, the other at the end."""
+    (tmp_path / "out").write_text("before\n")
+    script = 'exec "$@" 1<> out 2>> out'
+    argv = ["sh", "-c", script, "sh", *MUINIT, "--trace-file=/proc/thread-self/fd/2", "---", "true"]
     subprocess.run(argv, check=True, cwd=tmp_path)
-    lines = (tmp_path / "out").read_text().splitlines()
-    assert json.loads(lines[-1])["exit"] == 0
-    assert not (tmp_path / "out").read_text().startswith("{")
+    before, *lines = (tmp_path / "out").read_text().splitlines(keepends=True)
+    assert before == "before\n"
+    traces.checked(lines)
 
 
 @pytest.mark.parametrize("name", ["/dev/stdin", "/proc/thread-self/fd/0", "in"])
@@ -503,3 +503,10 @@ def test_a_descriptor_of_muinits_own_cannot_be_named(fd: int) -> None:
         [*MUINIT, "--trace-file", str(fd), "---", "true"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (1, f"muinit: --trace-file '{fd}': Bad file descriptor\n")
+
+
+def test_the_termination_log_is_not_a_descriptor_that_can_be_named(tmp_path: Path) -> None:
+    """It is open by then, and number 3."""
+    argv = [*MUINIT, f"--termination-log={tmp_path}/log", "--trace-file", "3", "---", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "muinit: --trace-file '3': Bad file descriptor\n")
