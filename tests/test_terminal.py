@@ -125,6 +125,12 @@ def test_the_others_read_nothing(muinit: Callable[..., Screen]) -> None:
     assert it.end() == 4
 
 
+def test_a_command_that_ended_because_it_read_nothing_is_explained(muinit: Callable[..., Screen]) -> None:
+    it = muinit("---", *kid("A", "TERM=exit 0"), "---", "cat")
+    it.see(r"\(it may have ended because it had nothing to read; only the first command reads the terminal\)")
+    assert it.end() == 0
+
+
 def test_ctrl_c_arrives_exactly_once(muinit: Callable[..., Screen]) -> None:
     """At the command that owns the terminal, from the terminal: muinit must not add one."""
     it = muinit("---", *kid("A", "INT=say", "QUIT=exit 5"), "---", *kid("B", "INT=say"))
