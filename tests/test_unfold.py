@@ -357,6 +357,13 @@ def test_the_caption_compares_it_with_what_the_platform_allows(options: str, wor
     assert unfold.caption(unfolded(options)) == [words, AGAIN]
 
 
+def test_the_caption_names_a_few_of_many_signals_that_stop() -> None:
+    many = Unfolded([TERM], 2.0, [], signals.name, stop=range(1, 16))
+    words = "SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP or 9 others starts the steps. "
+    assert unfold.caption(many)[1].startswith(words)
+    assert unfold.caption(Unfolded([TERM], 2.0, [], signals.name))[1].startswith("SIGTERM starts the steps. ")
+
+
 def test_a_stop_without_end_is_ended_by_the_platform() -> None:
     words = "A stop can take for ever: then the platform's SIGKILL ends it, "
     words += "by default 10 s after docker stop, 30 s in Kubernetes."
