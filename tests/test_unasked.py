@@ -60,7 +60,7 @@ def test_every_descendant_is_asked_once(run: Start) -> None:
 
 def test_an_orphan_that_was_asked_as_a_grandchild_is_not_asked_again(run: Start) -> None:
     """A ends when its helper B is asked late; C, asked with B, becomes ours, and waits for its own end."""
-    with run(kid("A", "kid C,TERM=say", "TERM=ignore"), kid("X", "TERM=ignore"), options="-t 0.3 --trace-states") as it:
+    with run(kid("A", "kid C,TERM=say", "TERM=ignore"), kid("X", "TERM=ignore"), options="-t 1 --trace-states") as it:
         it.ready("A", "C", "X")
         it.signal(signal.SIGTERM)
         it.hear("C TERM")
@@ -71,7 +71,7 @@ def test_an_orphan_that_was_asked_as_a_grandchild_is_not_asked_again(run: Start)
 
 
 def test_a_new_stop_asks_everybody_anew(run: Start) -> None:
-    with run(kid("A", "kid B,TERM=say", "TERM=say"), options="-t 0.3 --trace-states") as it:
+    with run(kid("A", "kid B,TERM=say", "TERM=say"), options="-t 1 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         it.hear_in_order("A TERM", "B TERM")
@@ -92,7 +92,7 @@ def test_where_nobody_is_unasked_nothing_takes_longer(run: Start) -> None:
 
 def test_the_last_step_asks_too(run: Start) -> None:
     """Without SIGKILL in the list the end comes next, and for PID 1 that is a SIGKILL for all."""
-    with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-k TERM -t 0.2 --trace-states") as it:
+    with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-k TERM -t 1 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         it.hear("A TERM", "B TERM")
@@ -100,7 +100,7 @@ def test_the_last_step_asks_too(run: Start) -> None:
         assert it.end() == 137
 
 
-@pytest.mark.parametrize("options", ["-k KILL -t 0.2", "-t inf", "-k TERM,INT -t 0.5"])
+@pytest.mark.parametrize("options", ["-k KILL -t 1", "-t inf", "-k TERM,INT -t 1"])
 def test_there_is_no_more_than_one_extension(run: Start, options: str) -> None:
     """None where no signal was sent before SIGKILL, and none without a clock; else one, before SIGKILL or the end."""
     with run(kid("A", "kid B,TERM=say,INT=say", "TERM=say", "INT=say"), options=f"{options} --trace-states") as it:
