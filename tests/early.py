@@ -22,7 +22,7 @@ from statistics import median
 
 from tests import readme
 from tests.conftest import why_no_namespace
-from tests.harness import AS_INIT, PATIENCE, Run, status
+from tests.harness import AS_INIT, PATIENCE, Run, is_deaf
 
 TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 LONGEST = 60.0  # milliseconds
@@ -100,7 +100,7 @@ def window(*, pid1: bool) -> float:
     """Milliseconds from the exec of muinit to the moment when it blocks its signals."""
     with Run(COMMAND, options="-q", pid1=pid1) as it:
         pid, start = execed(it)
-        while not int(status(pid)["SigBlk"], 16) & 1 << TERM - 1:  # no sleep: this is measured
+        while not is_deaf(pid):  # no sleep: this is measured
             pass
         milliseconds = (time.monotonic() - start) * 1000
         assert it.line() == "ready"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import need, why_no_namespace
 from tests.harness import PATIENCE, ROOT, Run, kid, status, tagged, wait_for
 from tests.test_shortage import COMET
 from tests.test_terminal import Screen
@@ -36,13 +35,6 @@ class Broken(Run):
         assert self.end() == 1
         assert self.err.startswith(f"muinit: internal error: {error}; please report this line, and the file of --trace")
         assert self.err.count("\n") == 1
-
-
-@pytest.fixture(params=[False, True], ids=["process", "pid1"])
-def pid1(request: pytest.FixtureRequest) -> bool:
-    if request.param:
-        need("a PID namespace", why_no_namespace())
-    return bool(request.param)
 
 
 # The order
