@@ -19,6 +19,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
 _PIPE_SIZE = 1048576  # bytes, one a signal: ten times what RLIMIT_SIGPENDING usually lets anybody queue
 _WALL = 0x40000000  # waitpid(2), linux/wait.h
 _EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # those that an interpreter can be to blame for
+_RESERVED = 6 << 20  # bytes of address space: what is loaded once the commands run takes 4 MiB (Python 3.11, measured)
 _LONGEST_WAIT = 86400.0  # seconds; poll(2) takes an int of milliseconds, and waiting again is free
 
 
@@ -47,6 +48,7 @@ class Kernel:
         # Before the first child: if there is no descriptor left for it, nothing is started.
         self._pipe, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._last_resort = LastResort(self)
+        bytes(_RESERVED)  # not touched, so this costs nothing; raises MemoryError
         # Ignored, as some callers leave it, SIGCHLD makes the kernel reap: every exit status would be lost (wait(2)).
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
@@ -74,7 +76,7 @@ class Kernel:
     def adopt_orphans(self) -> bool:
         """Become the parent of every orphan among our descendants, as PID 1 is; return whether we are.
 
-        Raises MemoryError or OSError where there is not enough left to go on.
+        Raises OSError where no descriptor is left.
         """
         self.adopts = self.is_init or self._become_subreaper()
         return self.adopts
@@ -87,8 +89,7 @@ class Kernel:
             return bool(prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0))) == 0)
         # A Python without libffi has no _ctypes, and ctypes wants memory that can be executed, which SELinux may deny.
         except (ImportError, OSError, AttributeError, MemoryError):
-            bytearray(1 << 22)  # these two raise where there is no memory or no descriptor for anything
-            os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
+            os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))  # raises where a lack of descriptors was the reason
             return False
 
     def spawn(self, argv: list[str]) -> int:

@@ -505,8 +505,9 @@ def test_a_descriptor_of_muinits_own_cannot_be_named(fd: int) -> None:
     assert (done.returncode, done.stderr) == (1, f"muinit: --trace-file '{fd}': Bad file descriptor\n")
 
 
-def test_the_termination_log_is_not_a_descriptor_that_can_be_named(tmp_path: Path) -> None:
-    """It is open by then, and number 3."""
-    argv = [*MUINIT, f"--termination-log={tmp_path}/log", "--trace-file", "3", "---", "true"]
+@pytest.mark.parametrize("fd", range(3, 6))
+def test_the_termination_log_is_not_a_descriptor_that_can_be_named(fd: int, tmp_path: Path) -> None:
+    """Although it is open by then."""
+    argv = [*MUINIT, f"--termination-log={tmp_path}/log", "--trace-file", str(fd), "---", "true"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "muinit: --trace-file '3': Bad file descriptor\n")
+    assert (done.returncode, done.stderr) == (1, f"muinit: --trace-file '{fd}': Bad file descriptor\n")
