@@ -323,6 +323,7 @@ def test_every_allocation_fails_in_turn(width: int) -> None:
         pytest.skip('CPython 3.10 aborts itself: "Cannot recover from MemoryErrors while normalizing exceptions."')
     step = 53
     runs = sweep(f"{ALLOCATIONS}\nwidth = {width}", range(os.getpid() % step, 3000, step))
+    runs += sweep(f"{ALLOCATIONS}\nwidth = {width}", range(1_000_000, 1_000_001))  # more than there are
     for number, (code, left, lines, said) in enumerate(runs):
         assert code in (0, 1), (number, code, said)
         assert left == 0 or "SUBREAPER" in said, (number, left, said)
