@@ -255,7 +255,7 @@ def test_a_program_that_may_not_be_read(public_path: Path) -> None:
         pytest.skip("only root can become somebody else")
     scripts = [program(public_path / "a", b"#!/nowhere/i", 0o711), program(public_path / "b", b"echo", 0o711)]
     says = kernel_says(
-        "from muinit.__main__ import _refused; import muinit.executable, statechart.events\n"
+        "from muinit.__main__ import _refused; import muinit.executable, statechart.events, statechart.text\n"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
         f"for name in {scripts}:\n"
         "    try: k.spawn([name])\n"
