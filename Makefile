@@ -87,7 +87,7 @@ $(VENV)/%.group: $(VENV)/pip
 	@$(BIN)/pip install -q --group $*
 	@touch $@
 
-.venv-bench/ready: pyproject.toml muinit/*.py statechart/*.py
+.venv-bench/ready: pyproject.toml muinit/*.py statechart/*.py statechart/*/*.py
 	@rm -rf .venv-bench
 	@PYTHON="$(PYTHON)" tests/venv .venv-bench 'pip>=25.1' --ignore-installed
 	@.venv-bench/bin/pip install -q .

@@ -155,9 +155,9 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     from muinit import oom
     from muinit.loop import Loop
     from muinit.stderr import Stderr
-    from statechart import report
     from statechart.lifecycle import Command, Lifecycle
     from statechart.meanings import NOTHING
+    from statechart.words.verdict import Verdict
 
     stderr = Stderr()
     say = stderr.line
@@ -183,7 +183,7 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
         watch = stderr.attempt("the trace", _watch, life, options, stderr, trace)
     if watch is not None:
         watch.started(sys.argv, meaning, kernel.now() - started_at)
-    told = watch.taken if watch else None
+    told = watch.decided if watch else None
     loop = Loop(
         kernel,
         life,
@@ -202,7 +202,8 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     why = stderr.attempt("the reason", _why, life, survivors, at, oom_kills) or f"exit {end.code}"
     if watch is not None:
         watch.ended(end.code, why, survivors, at)
-    if options.verbose or (not options.quiet and (end.code or stderr.attempt("the reason", report.noteworthy, life))):
+    verdict = Verdict(life, signals.name)
+    if options.verbose or (not options.quiet and (end.code or stderr.attempt("the reason", verdict.noteworthy))):
         stderr.attempt("the last line", say, why)
     if log is not None:
         stderr.attempt("the termination log", _write, log, why, say)
@@ -217,11 +218,11 @@ def _watch(*arguments: "Any") -> "Watch":
 
 def _why(life: "Lifecycle", survivors: list[str], at: float, oom_kills: int | None) -> str:
     from muinit import oom
-    from statechart import report
+    from statechart.words.verdict import Verdict
 
     killed = any(command.ending and command.ending.death == signals.SIGKILL for command in life.commands)
     out_of_memory = killed and oom_kills is not None and oom.kills() != oom_kills
-    return report.verdict(life, survivors, at, signals.name, out_of_memory=out_of_memory)
+    return Verdict(life, signals.name, out_of_memory=out_of_memory).sentence(survivors, at)
 
 
 def _meanings(kernel: Kernel, options: cli.Options) -> dict[int, str]:
@@ -261,7 +262,7 @@ def _start(kernel: Kernel, options: cli.Options) -> tuple[list[int | None], OSEr
 
 def _refused(error: OSError) -> "Ending":
     """127 where there is nothing to execute, 126 where it cannot be (POSIX: sh, env, nohup)."""
-    from statechart.text import printable
+    from statechart.words.text import printable
     from statechart.events import Ending
 
     missing = error.errno in (ENOENT, ENOTDIR)

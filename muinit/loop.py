@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from muinit.kernel import Kernel
     from statechart.effects import Effect
     from statechart.events import Event
-    from statechart.lifecycle import Lifecycle, Taken
+    from statechart.lifecycle import Decision, Lifecycle
 
 
 SEARCHES = 5  # /proc is no snapshot: one that forks and exits again and again can slip through a search
@@ -50,7 +50,7 @@ class Loop:
         meanings: Mapping[int, str],
         say: Callable[[str], None],
         *,
-        watch: Callable[[Taken], None] | None = None,
+        watch: Callable[[Decision], None] | None = None,
         attempt: Callable[..., str | None] = lambda _, report, *arguments: report(*arguments),
         inherited: Collection[int] = (),
         started_at: float,
@@ -145,13 +145,14 @@ class Loop:
         statuses, drained = self._kernel.reap()
         endings = [*before, *self._endings(statuses)]
         if endings:
-            self._handle(CommandEnded(*endings, left=self._left_behind(endings), at=self._now()))
+            left = self._left_behind(endings)
+            self._handle(CommandEnded(*endings, left=left, names=tuple(map(self._name, left)), at=self._now()))
         if self._kernel.typed_stop():
             self._handle(Suspend(at=self._now()))
         if drained:
             self._handle(Drained(at=self._now()))
 
-    def _left_behind(self, endings: Iterable[tuple[int, Ending]]) -> tuple[tuple[int, str], ...]:
+    def _left_behind(self, endings: Iterable[tuple[int, Ending]]) -> tuple[int, ...]:
         """The orphans that the dead may have left to us: first seen in this turn, where one ended with 0."""
         if self._watch:
             self._look_for_adopted()  # before a step reaches them
@@ -160,7 +161,7 @@ class Loop:
         known = {*self._known, *self._inherited}.difference(self._fresh)
         left = [pid for pid in self._kernel.children() if pid not in known]
         # One in the process group of a living command is that command's.
-        return tuple((pid, self._name(pid)) for pid in left if self._kernel.group(pid) not in self._commands)
+        return tuple(pid for pid in left if self._kernel.group(pid) not in self._commands)
 
     def _look_at_the_dead(self) -> None:
         if self._watch:
@@ -214,7 +215,7 @@ class Loop:
                 self._arrived(signals.SIGCONT)
         elif isinstance(effect, ResumeAll):
             self._kernel.resume()
-        else:
+        elif isinstance(effect, Exit):
             self._exit = effect
 
     def _step(self, step: Step) -> None:

@@ -50,7 +50,7 @@ class Procfs:
 
     def name(self, pid: int) -> str:
         """The name of a process, also of a zombie: "sshd"; "" where it is gone."""
-        from statechart.text import printable  # loaded before the first process is named
+        from statechart.words.text import printable  # loaded before the first process is named
 
         stat = _stat(pid)
         return printable(stat[0]) if stat else ""

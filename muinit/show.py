@@ -53,11 +53,11 @@ def text(options: Options) -> str:
 
 def _diagram(options: Options) -> str:
     """The lifecycle with these options, in the format that they name. Raises CannotShowError."""
-    from statechart import unfold
     from statechart.meanings import FORWARD, STOP, meanings
+    from statechart.pictures import search
 
     meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=True)
-    unfolded = unfold.Unfolded(
+    unfolded = search.Unfolded(
         options.steps,
         options.timeout,
         [number for number, what in meaning.items() if what == FORWARD],
@@ -66,8 +66,8 @@ def _diagram(options: Options) -> str:
         stop=[number for number, what in meaning.items() if what == STOP],
     )
     if options.diagram == "svg":
-        return _svg(unfold.dot(unfolded))
-    output = {"mermaid": unfold.mermaid, "dot": unfold.dot, "table": unfold.table}[options.diagram]
+        return _svg(search.dot(unfolded))
+    output = {"mermaid": search.mermaid, "dot": search.dot, "table": search.table}[options.diagram]
     return output(unfolded) + "\n"
 
 

@@ -34,7 +34,7 @@ class Stderr:
 
         What would break or move the line is escaped, unless the caller says that it is, but for colours.
         """
-        from statechart.text import cut, printable  # after the first child: this file is needed before it
+        from statechart.words.text import cut, printable  # after the first child: this file is needed before it
 
         if not escaped:
             text = printable(text)

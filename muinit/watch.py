@@ -1,4 +1,4 @@
-"""Who is told of every event taken: -v, --trace-states, --trace-file. Loaded only where one of them is asked for."""
+"""Who is told of every decision: -v, --trace-states, --trace-file. Loaded only where one of them is asked for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from time import time
 
 from muinit import __version__, signals
 from muinit.tracefile import TraceFile
-from statechart import record, trace
 from statechart.meanings import FORWARD, STOP
-from statechart.story import Story
+from statechart.traces import write
+from statechart.words import decision as words
+from statechart.words.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from muinit.cli import Options
     from muinit.stderr import Stderr
-    from statechart.lifecycle import Lifecycle, Taken
+    from statechart.lifecycle import Decision, Lifecycle
 
 
 class Watch:
@@ -40,23 +41,23 @@ class Watch:
         def header() -> Mapping[str, object]:
             about = {"muinit": __version__, "argv": argv, "pid": os.getpid(), "time": time() - ago}
             forward, stop_on = ([n for n, what in meanings.items() if what == which] for which in (FORWARD, STOP))
-            return record.header(self._run, forward, stop_on, signals.by_name(), **about)
+            return write.header(self._run, forward, stop_on, signals.by_name(), **about)
 
-        self._tell(lambda: trace.started(self._run, colour=self._colour), Story.started, header)
+        self._tell(lambda: words.start(self._run, colour=self._colour), Story.start, header)
 
-    def taken(self, taken: Taken) -> None:
-        """Tell of an event taken."""
+    def decided(self, decision: Decision) -> None:
+        """Tell of a decision."""
         self._tell(
-            lambda: trace.taken(self._run, taken, signals.name, colour=self._colour),
-            lambda story: story.taken(taken),
-            lambda: record.taken(taken, signals.name),
+            lambda: words.line(self._run, decision, signals.name, colour=self._colour),
+            lambda story: story.lines(decision),
+            lambda: write.entry(decision, signals.name),
         )
 
     def ended(self, code: int, why: str, survivors: Sequence[str], at: float) -> None:
         """Tell the file of the end, which stderr is told by others, `at` in seconds since the start."""
 
         def end(file: TraceFile) -> None:
-            file.line({"t": record.nanoseconds(at), "exit": code, "why": why, "survivors": [*survivors]})
+            file.line({"t": write.nanoseconds(at), "exit": code, "why": why, "survivors": [*survivors]})
             file.end()
 
         if self._file:

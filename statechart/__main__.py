@@ -7,11 +7,11 @@ import os
 import sys
 from typing import NoReturn
 
-from statechart import diagram
+from statechart.pictures import diagram
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from statechart.replay import Trace
+    from statechart.traces.read import Trace
 
 
 class Parser(argparse.ArgumentParser):
@@ -60,7 +60,8 @@ def _print(text: str) -> None:
 
 
 def _replay(path: str) -> None:
-    from statechart.replay import TraceError, replay
+    from statechart.traces.read import TraceError
+    from statechart.traces.replay import replay
 
     found = _read(path)
     try:
@@ -68,7 +69,7 @@ def _replay(path: str) -> None:
     except TraceError as error:
         sys.exit(f"{path}:{error.line}: {error.what}")
     end = f"exit {run.code}" if found.end else f"{run.stage}, and no last line"
-    _print(f"{path}: {len(found.taken)} events replayed, all states and effects as recorded; {end}")
+    _print(f"{path}: {len(found.decisions)} events replayed, all states and effects as recorded; {end}")
 
 
 def _timeline(path: str, output: str) -> None:
@@ -76,7 +77,7 @@ def _timeline(path: str, output: str) -> None:
     if suffix not in ("html", "svg"):
         sys.exit(f"python -m statechart: {output}: a page is called .html, a picture .svg")
     try:
-        from statechart import page
+        from statechart.pictures import page
     except ModuleNotFoundError as error:
         if error.name not in ("jinja2", "markupsafe"):
             raise
@@ -93,7 +94,7 @@ def _timeline(path: str, output: str) -> None:
 
 def _read(path: str) -> Trace:
     """Read a trace, or exit with what is wrong with it."""
-    from statechart.replay import TraceError, read
+    from statechart.traces.read import TraceError, read
 
     try:
         with open(0 if path == "-" else path, encoding="utf-8", errors="replace") as file:

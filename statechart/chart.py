@@ -90,11 +90,11 @@ ARCS = [
     #   EVENT              FROM                    TO           GUARD           ACTIONS, or WHY NOTHING
     arc("forward",         LIVE,                   STAY,                        do=("relay",)),
 
-    arc("terminate",       [RUNNING, TERMINATING], TERMINATING,                 do=("obey", "restart_steps", "send_step")),
-    arc("terminate",       DRAINING,               STAY,                        do=("obey", "restart_steps", "send_step")),
+    arc("terminate",       [RUNNING, TERMINATING], TERMINATING,                 do=("obey", "start_steps")),
+    arc("terminate",       DRAINING,               STAY,                        do=("obey", "start_steps")),
 
-    arc("command_ended",   RUNNING,                DRAINING,    "last_command", do=("record", "choose_code", "restart_steps", "send_step")),
-    arc("command_ended",   RUNNING,                TERMINATING,                 do=("record", "restart_steps", "send_step")),
+    arc("command_ended",   RUNNING,                DRAINING,    "last_command", do=("record", "choose_code", "start_steps")),
+    arc("command_ended",   RUNNING,                TERMINATING,                 do=("record", "start_steps")),
     arc("command_ended",   TERMINATING,            DRAINING,    "last_command", do=("record", "choose_code")),
     arc("command_ended",   TERMINATING,            STAY,                        do=("record",)),
     arc("command_ended",   DRAINING,               STAY,                        why="no command is left to end"),
@@ -107,7 +107,7 @@ ARCS = [
 
     arc("timeout",         RUNNING,                STAY,                        why="no clock runs before a step is sent"),
     arc("timeout",         STOPPING,               STAY,        "some_unasked", do=("send_step_to_unasked",)),
-    arc("timeout",         STOPPING,               STAY,        "step_left",    do=("next_step", "send_step")),
+    arc("timeout",         STOPPING,               STAY,        "step_left",    do=("start_next_step",)),
     arc("timeout",         STOPPING,               EXITED,                      do=("give_up",)),
 
     arc("suspend",         RUNNING,                STAY,                        do=("suspend",)),

@@ -1,20 +1,69 @@
-"""What can be asked for. The loop performs them in order."""
+"""What can be asked for; the loop performs it, in order. Each kind of effect is described here, once.
+
+name    what traces and pictures call it
+fields  what it carries: the member in a trace, the kind of the value, the attribute that holds it
+words   what it does, for people
+mark    what its mark in a picture of a run means; "" for an effect that has no mark of its own
+"""
 
 from __future__ import annotations
 
 from statechart.values import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-class Relay(Value):
+    Signame = Callable[[int], str]
+
+# The kinds of fields.
+SIGNAL = "signal"  # the number of a signal
+SIGNALS = "signals"  # numbers of signals
+PIDS = "pids"  # (pid, ...), or None
+FLAG = "flag"
+SECONDS = "seconds"  # 0 to infinity
+CODE = "code"  # an exit status
+
+
+class Effect(Value):
+    """What all effects share."""
+
+    __slots__ = ()
+    name = ""
+    fields: tuple[tuple[str, str, str], ...] = ()
+    mark = ""
+
+    @classmethod
+    def of(cls, **attributes: Any) -> Effect:
+        """Make one from its attributes by name."""
+        effect = object.__new__(cls)
+        for name, value in attributes.items():
+            setattr(effect, name, value)
+        return effect
+
+    if TYPE_CHECKING:
+
+        def words(self, signame: Signame) -> str:
+            """What it does: "SIGTERM, SIGCONT to every child", "clock 2 s"."""
+
+
+class Relay(Effect):
     """Send `signum` to every child there is."""
 
     __slots__ = ("signum",)
+    name = "relay"
+    fields = (("signal", SIGNAL, "signum"),)
+    mark = "forwarded"
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
 
+    def words(self, signame: Signame) -> str:
+        return f"{signame(self.signum)} to every child"
 
-class Step(Value):
+
+class Step(Effect):
     """Send `signums`, in order, to each of the processes in `pids`, or to every child there is (`None`).
 
     With `tree`, to all their descendants as well. A child that this has not reached is not under the step yet:
@@ -22,42 +71,69 @@ class Step(Value):
     """
 
     __slots__ = ("pids", "signums", "tree")
+    name = "step"
+    fields = (("signals", SIGNALS, "signums"), ("pids", PIDS, "pids"), ("tree", FLAG, "tree"))
+    mark = "signal of a step"
 
     def __init__(self, *signums: int, pids: tuple[int, ...] | None = None, tree: bool = False) -> None:
         self.signums = signums
         self.pids = pids
         self.tree = tree
 
+    def words(self, signame: Signame) -> str:
+        whom = "every child" if self.pids is None else "those not asked yet"
+        return f"{', '.join(map(signame, self.signums))} to {'every descendant' if self.tree else whom}"
 
-class SetClock(Value):
+
+class SetClock(Effect):
     """Let `timeout` happen in so many seconds from now; a later clock replaces an earlier one."""
 
     __slots__ = ("seconds",)
+    name = "clock"
+    fields = (("seconds", SECONDS, "seconds"),)
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
+    def words(self, signame: Signame) -> str:
+        return f"clock {self.seconds:g} s"
 
-class SuspendAll(Value):
+
+class SuspendAll(Effect):
     """Suspend the commands, and then ourselves."""
 
     __slots__ = ()
+    name = "suspend"
+    mark = "suspend"
+
+    def words(self, signame: Signame) -> str:
+        return "SIGTSTP to every command, then to us"
 
 
-class ResumeAll(Value):
+class ResumeAll(Effect):
     """Continue every child, and give the terminal to its owner."""
 
     __slots__ = ()
+    name = "resume"
+    mark = "resume"
+
+    def words(self, signame: Signame) -> str:
+        return "SIGCONT to every child"
 
 
-class Exit(Value):
+class Exit(Effect):
     """Exit with `code`; `gave_up` where something was left alive."""
 
     __slots__ = ("code", "gave_up")
+    name = "exit"
+    fields = (("code", CODE, "code"), ("gave_up", FLAG, "gave_up"))
 
     def __init__(self, code: int, *, gave_up: bool = False) -> None:
         self.code = code
         self.gave_up = gave_up
 
+    def words(self, signame: Signame) -> str:
+        return f"exit {self.code}" + (", giving up" if self.gave_up else "")
 
-Effect = Relay | Step | SetClock | SuspendAll | ResumeAll | Exit
+
+EFFECTS: dict[str, type[Effect]] = {kind.name: kind for kind in Effect.__subclasses__()}

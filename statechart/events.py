@@ -1,4 +1,12 @@
-"""What can happen.
+"""What can happen. Each kind of event is described here, once.
+
+    name    what the chart, traces and pictures call it
+    fields  what it carries, in order: the member in a trace, the kind of the value, the attributes that hold it
+    story   its line of `muinit -v`, with {} for what it carries; "" for an event that is not worth a line
+    mark    what its mark in a picture of a run means; "" for an event that has no mark of its own
+
+From the kinds of the fields follows how an event is written and read (`statechart.record`), worded
+(`statechart.trace`, `statechart.story`) and drawn (`statechart.lives`). A test walks all kinds of events and fields.
 
 Every event has a time, `at`, in seconds since the start of muinit on the monotonic clock. It is for the reader, as
 are the names of processes: they decide nothing, and two events that differ only in them are equal.
@@ -8,17 +16,40 @@ from __future__ import annotations
 
 from statechart.values import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _FOR_THE_READER = ("at", "names")
+
+# The kinds of fields, and the attributes of each.
+SIGNAL = "signal"  # the number of a signal
+COMMANDS_ENDED = "commands ended"  # ((index of the command, Ending), ...)
+ORPHANS_ENDED = "orphans ended"  # ((pid, Ending), ...), names
+ADOPTED = "adopted"  # pids, asked, names
+PROCESSES = "processes"  # pids, names
 
 
 class Event(Value):
     """What all events share."""
 
     __slots__ = ("at",)
-    name = ""  # of the event in the chart
+    name = ""
+    fields: tuple[tuple[str, ...], ...] = ()
+    story = ""
+    mark = ""
 
     def __init__(self, *, at: float = 0.0) -> None:
         self.at = at
+
+    @classmethod
+    def of(cls, at: float, **attributes: Any) -> Event:
+        """Make one from its attributes by name."""
+        event = object.__new__(cls)
+        event.at = at
+        for name, value in attributes.items():
+            setattr(event, name, value)
+        return event
 
     def _fields(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in self.__slots__ if name not in _FOR_THE_READER)
@@ -29,6 +60,9 @@ class Forward(Event):
 
     __slots__ = ("signum",)
     name = "forward"
+    fields = (("signal", SIGNAL, "signum"),)
+    story = "forwarding {} to every child"
+    mark = "came in, forwarded"
 
     def __init__(self, signum: int, *, at: float = 0.0) -> None:
         super().__init__(at=at)
@@ -40,6 +74,9 @@ class Terminate(Event):
 
     __slots__ = ("signum",)
     name = "terminate"
+    fields = (("signal", SIGNAL, "signum"),)
+    story = "told to stop by {}"
+    mark = "came in: stop"
 
     def __init__(self, signum: int, *, at: float = 0.0) -> None:
         super().__init__(at=at)
@@ -73,17 +110,26 @@ class CommandEnded(Event):
     All that had ended by then are one event, because who is dead must be known before the others are signalled:
     a signal to a zombie succeeds, and would be taken for what killed it.
 
-    `left` are the living orphans that were first seen with this end, by pid and name ("" where nobody knows it).
+    `left` are the pids of the living orphans that were first seen with this end, `names` those of their programs.
     They are looked for only where an end with 0 may begin the stop.
     """
 
-    __slots__ = ("endings", "left")
+    __slots__ = ("endings", "left", "names")
     name = "command_ended"
+    fields = (("endings", COMMANDS_ENDED, "endings"), ("left", PROCESSES, "left", "names"))
+    story = "{}"
 
-    def __init__(self, *endings: tuple[int, Ending], left: tuple[tuple[int, str], ...] = (), at: float = 0.0) -> None:
+    def __init__(
+        self,
+        *endings: tuple[int, Ending],
+        left: tuple[int, ...] = (),
+        names: tuple[str, ...] = (),
+        at: float = 0.0,
+    ) -> None:
         super().__init__(at=at)
         self.endings = endings
         self.left = left
+        self.names = names
 
 
 class OrphansAdopted(Event):
@@ -95,6 +141,8 @@ class OrphansAdopted(Event):
 
     __slots__ = ("asked", "names", "pids")
     name = "orphans_adopted"
+    fields = (("adopted", ADOPTED, "pids", "asked", "names"),)
+    story = "adopted {}"
 
     def __init__(self, *pids: int, asked: tuple[int, ...] = (), names: tuple[str, ...] = (), at: float = 0.0) -> None:
         super().__init__(at=at)
@@ -111,6 +159,8 @@ class OrphansEnded(Event):
 
     __slots__ = ("endings", "names")
     name = "orphans_ended"
+    fields = (("endings", ORPHANS_ENDED, "endings", "names"),)
+    story = "reaped {}"
 
     def __init__(self, *endings: tuple[int, Ending], names: tuple[str, ...] = (), at: float = 0.0) -> None:
         super().__init__(at=at)
@@ -127,6 +177,8 @@ class Timeout(Event):
 
     __slots__ = ("names", "unasked")
     name = "timeout"
+    fields = (("unasked", PROCESSES, "unasked", "names"),)
+    story = "not asked to stop yet: {}"
 
     def __init__(self, *unasked: int, names: tuple[str, ...] = (), at: float = 0.0) -> None:
         super().__init__(at=at)
@@ -146,6 +198,8 @@ class Suspend(Event):
 
     __slots__ = ()
     name = "suspend"
+    story = "suspend: {}"
+    mark = "suspend"
 
 
 class Resume(Event):
@@ -153,3 +207,8 @@ class Resume(Event):
 
     __slots__ = ()
     name = "resume"
+    story = "resume: {}"
+    mark = "resume"
+
+
+EVENTS: dict[str, type[Event]] = {kind.name: kind for kind in Event.__subclasses__()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statechart.chart import CHART, State
 from statechart.effects import Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
-from statechart.values import Value
+from statechart.values import Stage, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ class Command:
         return self.ending.code != 0 and not self.own_signals.get(self.ending.death, False)
 
 
-class Taken(Value):
-    """A row that was taken: on what, from where, to where, under which guard, and what must now be done."""
+class Decision(Value):
+    """A row that was taken: for which event, from which stage to which, under which guard, and what to do now."""
 
     __slots__ = ("after", "before", "effects", "event", "guard")
 
-    def __init__(self, event: Event, before: str, after: str, guard: str, effects: tuple[Effect, ...]) -> None:
+    def __init__(self, event: Event, before: Stage, after: Stage, guard: str, effects: tuple[Effect, ...]) -> None:
         self.event = event
         self.before = before
         self.after = after
@@ -112,8 +112,8 @@ class Lifecycle:
         self.left: tuple[tuple[int, str], ...] = ()  # orphans of a command whose end with 0 began the stop
         self._effects: list[Effect] = []
 
-    def handle(self, event: Event) -> Taken:
-        """Take one event to completion.
+    def handle(self, event: Event) -> Decision:
+        """Take one event to completion, and return what was decided.
 
         Raises MachineError in EXITED, where nothing can happen any more; nothing is changed then.
         """
@@ -121,14 +121,14 @@ class Lifecycle:
         self._effects = []
         CHART.events[event.name].trigger(self, event)
         assert self.arc is not None
-        return Taken(event, before, self.stage, self.arc.guard, tuple(self._effects))
+        return Decision(event, before, self.stage, self.arc.guard, tuple(self._effects))
 
     @property
-    def stage(self) -> str:
-        """The state, with the step where one is in force: "TERMINATING [step 1 of 2]"."""
+    def stage(self) -> Stage:
+        """The state, with the step where one is in force."""
         if self.state in (State.TERMINATING, State.DRAINING):
-            return f"{self.state.name} [step {self.step} of {len(self.steps)}{', again' if self.again else ''}]"
-        return self.state.name
+            return Stage(self.state, self.step, len(self.steps), again=self.again)
+        return Stage(self.state)
 
     @property
     def can_ask_late(self) -> bool:
@@ -167,18 +167,17 @@ class Lifecycle:
         if not self.told:
             self.told, self.told_at = event.signum, event.at
 
-    def restart_steps(self, event: Event) -> None:
-        """Back to step 1."""
-        self.step = 1
-        self.again = False
+    def start_steps(self, event: Event) -> None:
+        """Start at step 1, be it again."""
+        self._start_step(1, event)
 
-    def next_step(self, event: Event) -> None:
-        """On to the next step."""
-        self.step += 1
-        self.again = False
+    def start_next_step(self, event: Event) -> None:
+        """Go on to the next step."""
+        self._start_step(self.step + 1, event)
 
-    def send_step(self, event: Event) -> None:
-        """Send the step's signal to every child, and wait the step's time."""
+    def _start_step(self, step: int, event: Event) -> None:
+        """Send the signal of a step to every child, and give them the step's time."""
+        self.step, self.again = step, False
         signum = self._step_signum
         self.step_at = event.at
         self._remember_sending(signum, own=not self.told)
@@ -214,7 +213,7 @@ class Lifecycle:
             command.told = self.told
             self.ended.append(command)
         if not self.step and any(not ending.code for _, ending in event.endings):
-            self.left = event.left
+            self.left = tuple(zip(event.left, event.names or [""] * len(event.left), strict=True))
 
     def record_orphans(self, event: OrphansEnded) -> None:
         """Remember the orphans that our SIGKILL has ended after they had been asked to stop."""

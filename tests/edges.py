@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from statechart import diagram
-from statechart.trace import guarded
+from statechart.pictures import diagram
+from statechart.words.phrases import guarded
 
 START = "[*] -> RUNNING: start"
 EDGES = {f"{source} -> {dest}: {label}" for source, dest, label, _ in diagram.edges()} | {START}

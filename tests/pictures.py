@@ -11,8 +11,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from statechart import page
-from statechart.replay import read
+from statechart.pictures import page
+from statechart.traces.read import read
 from tests.browser import chromium
 from tests.conftest import PATH
 from tests.harness import AS_INIT, MUINIT, ROOT, wait_for

@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 
 from muinit import signals, usage
-from statechart import diagram, meanings
+from statechart import meanings
+from statechart.pictures import diagram
 from tests import exit_table
 from tests.harness import MUINIT, ROOT
 

@@ -26,13 +26,16 @@ from typing import TypeVar
 from muinit import signals
 from muinit.loop import Loop
 from muinit.signals import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTSTP
-from statechart import record, report, trace
 from statechart.chart import State
 from statechart.effects import Exit, Step
 from statechart.events import Ending, Event, Timeout
-from statechart.lifecycle import Command, Lifecycle, Taken
+from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.meanings import NOTHING, meanings
-from statechart.replay import TraceError, read, replay
+from statechart.traces import write
+from statechart.traces.read import TraceError, read
+from statechart.traces.replay import replay
+from statechart.words.decision import line, start
+from statechart.words.verdict import Verdict
 from tests.edges import ROWS, edge_of
 from tests.simkernel import HARMLESS, TICK, Do, EndlessError, Process, Program, SimKernel
 
@@ -245,14 +248,14 @@ class Traced(Lifecycle):
         commands: list[Command],
         steps: Sequence[int],
         timeout: float,
-        tell: Callable[[Taken], None],
+        tell: Callable[[Decision], None],
         before: Callable[[Event], None],
     ) -> None:
         super().__init__(commands, steps, timeout)
         self._tell = tell
         self._before = before
 
-    def handle(self, event: Event) -> Taken:
+    def handle(self, event: Event) -> Decision:
         self._before(event)
         taken = super().handle(event)
         self._tell(taken)
@@ -267,7 +270,7 @@ class History:
     ) -> None:
         self.world = world
         self.trace: list[str] = []
-        self.taken: list[Taken] = []
+        self.taken: list[Decision] = []
         self.warnings: list[str] = []
         self.windows: list[Window] = []
         self.vain: list[str] = []  # those that a step was to be repeated for, though we may not signal them
@@ -323,7 +326,7 @@ class History:
         self.failure = failure
         self.life = Traced(commands, world.steps, world.timeout, self._taken, self._before)
         watch = (lambda _: None) if world.watched else None
-        self._say(trace.started(self.life))
+        self._say(start(self.life))
         loop = self._loop(kernel, self.life, meaning, self._say, watch=watch, started_at=0.0)
         before = kernel.reap()[0] if failure else []
         self.before = len(kernel.reaped)
@@ -348,12 +351,12 @@ class History:
                 if (one := self.kernel.table.get(pid)) and one.beyond and one.beyond_since < self._wake[0]
             ]
 
-    def _taken(self, taken: Taken) -> None:
+    def _taken(self, taken: Decision) -> None:
         self.taken.append(taken)
         for effect in taken.effects:
             if isinstance(effect, Step) and effect.pids is None:
                 self.steps.append((self.kernel.calls, effect.signums[0]))
-        self._say(trace.taken(self.life, taken, signals.name))
+        self._say(line(self.life, taken, signals.name))
 
     def _on_wake(self, arrived: list[int]) -> None:
         self._wake = (self.kernel.calls, arrived)
@@ -500,7 +503,7 @@ def no_kill_is_silent(it: History) -> None:
     dead = [one for one in [*it.kernel.reaped, *it.kernel.reaped_orphans] if one.status == SIGKILL]
     ours = [[call for call, signum, alive in one.sent if signum == SIGKILL and alive] for one in dead]
     killed = any(calls and first < calls[0] for calls in ours)
-    told = report.noteworthy(it.life)
+    told = Verdict(it.life, signals.name).noteworthy()
     assert told or not killed, "nothing is said"
     # A death by SIGKILL does not say who sent it: somebody else's may have come before ours.
     hit = bool(dead) and any(signum == SIGKILL and first < call for call, signum in it.steps)
@@ -536,18 +539,16 @@ def each_refusal_is_told_once(it: History) -> None:
 
 def every_line_is_a_row(it: History) -> None:
     """Each line of the trace is a row of the table, and the run ends in EXITED."""
-    for line in it.trace:
-        assert edge_of(line) in ROWS, line
+    for each in it.trace:
+        assert edge_of(each) in ROWS, each
     assert it.life.state is State.EXITED
 
 
 def the_trace_can_be_replayed(it: History) -> None:
     """Written as --trace-file does, and fed to the machine again, the events lead to the same states and effects."""
     entries = [
-        record.header(
-            it.life, it.world.forward, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0
-        ),
-        *(record.taken(one, signals.name) for one in it.taken),
+        write.header(it.life, it.world.forward, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0),
+        *(write.entry(one, signals.name) for one in it.taken),
     ]
     try:
         run = replay(read(json.dumps(entry) + "\n" for entry in entries))

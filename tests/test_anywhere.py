@@ -106,7 +106,7 @@ def test_without_a_proc_an_orphan_out_of_reach_ends_in_giving_up() -> None:
         it.signal(signal.SIGTERM)
         it.hear("A TERM")
         assert it.end() == 1
-        assert ": somebody who cannot be named; " in it.err
+        assert ": a process that cannot be identified; " in it.err
 
 
 def test_as_an_ordinary_process_without_a_proc() -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from statechart import page as pages
-from statechart.replay import read
+from statechart.pictures import page as pages
+from statechart.traces.read import read
 from tests.browser import RUNS, Seen, chromium, seen, why_no_chromium
 from tests.conftest import need, program
 from tests.test_timeline import hostile

@@ -7,8 +7,8 @@ from transitions import MachineError
 
 from statechart import events
 from statechart.chart import CHART, Arc, State
-from statechart.diagram import rows
 from statechart.lifecycle import Command, Lifecycle
+from statechart.pictures.diagram import rows
 
 LIVE = [state for state in State if state is not State.EXITED]
 EVENTS = {event.name for event in events.Event.__subclasses__()}

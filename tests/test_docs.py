@@ -10,7 +10,7 @@ import pytest
 
 import muinit
 from statechart import __main__ as statechart
-from statechart import diagram
+from statechart.pictures import diagram
 from tests import readme
 from tests.harness import ROOT
 
@@ -84,7 +84,7 @@ def test_every_option_is_in_the_readme() -> None:
 def test_every_file_that_the_readme_shows_or_links_to_exists() -> None:
     links = re.findall(r'\]\(([^)#]+)|src(?:set)?="([^"]+)"', TEXT)
     paths = {path for pair in links for path in pair if path and not path.startswith("https:")}
-    assert {"tests/pictures/run-light.png", "statechart/trace.schema.json"} <= paths
+    assert {"tests/pictures/run-light.png", "statechart/traces/trace.schema.json"} <= paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 

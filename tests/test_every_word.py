@@ -9,7 +9,7 @@ import pytest
 from statechart.chart import State
 from statechart.effects import Exit, Relay, SetClock, Step
 from statechart.events import CommandEnded, Drained, Ending, Event, Forward, OrphansAdopted, Terminate, Timeout
-from statechart.lifecycle import Command, Lifecycle, Taken
+from statechart.lifecycle import Command, Decision, Lifecycle
 
 LENGTH = 6
 ORDER = list(State)
@@ -37,7 +37,7 @@ def possible(run: Lifecycle, event: Event, *, armed: bool) -> bool:
     return not isinstance(event, Drained) or not any(command.alive for command in run.commands)
 
 
-def check(run: Lifecycle, taken: Taken, before: State, step: int) -> bool:
+def check(run: Lifecycle, taken: Decision, before: State, step: int) -> bool:
     """Check what holds at every event, and return whether a clock was set."""
     exits = [effect for effect in taken.effects if isinstance(effect, Exit)]
     assert bool(exits) == (run.state is State.EXITED), "exit in EXITED, and there always"

@@ -67,7 +67,7 @@ def test_an_interpreter_that_is_missing_is_named(data: bytes, named: str, tmp_pa
     for name, options in ((script, {}), ("script", {"env": {"PATH": f"/nowhere:{tmp_path}"}})):
         done = run(name, **options)
         assert done.returncode == 127
-        assert f") could not be started: its interpreter '{named}' was not found (127)\n" in done.stderr
+        assert f") could not be started: its interpreter '{named}' was not found\n" in done.stderr
         assert done.stderr.count("\n") == 1
 
 
@@ -120,7 +120,7 @@ def test_the_127_of_env_is_its_own(tmp_path: Path) -> None:
 def test_what_is_not_text_is_not_given_to_a_shell(data: bytes, tmp_path: Path) -> None:
     done = run(program(tmp_path / "program", data), cwd=tmp_path)
     assert done.returncode == 126
-    assert "could not be executed: Exec format error (126)" in done.stderr
+    assert "could not be executed: Exec format error" in done.stderr
     assert not (tmp_path / "started").exists()
 
 
@@ -165,11 +165,11 @@ def test_the_search_is_that_of_execvp(tmp_path: Path) -> None:
         return run("x", env={"PATH": ":".join(str(tmp_path / each) for each in directories)})
 
     assert found("a", "b", "c", "d").stdout == "d\n"
-    assert "could not be executed: Permission denied (126)" in found("a", "nowhere").stderr
-    assert "could not be executed: Permission denied (126)" in found("b").stderr
+    assert "could not be executed: Permission denied" in found("a", "nowhere").stderr
+    assert "could not be executed: Permission denied" in found("b").stderr
     assert "its interpreter '/nowhere/i' was not found" in found("nowhere", "c").stderr
     assert found("c", "a").returncode == 126
-    assert "(x) was not found (127)" in found("nowhere").stderr
+    assert "(x) was not found" in found("nowhere").stderr
 
 
 def test_without_a_path_variable() -> None:
@@ -236,7 +236,7 @@ def test_a_program_that_is_being_written(tmp_path: Path) -> None:
     with (tmp_path / "busy").open("a"):
         done = run(str(tmp_path / "busy"))
     assert done.returncode == 126
-    assert "could not be executed: Text file busy (126)" in done.stderr
+    assert "could not be executed: Text file busy" in done.stderr
 
 
 def test_an_argument_that_is_too_long() -> None:
@@ -255,7 +255,7 @@ def test_a_program_that_may_not_be_read(public_path: Path) -> None:
         pytest.skip("only root can become somebody else")
     scripts = [program(public_path / "a", b"#!/nowhere/i", 0o711), program(public_path / "b", b"echo", 0o711)]
     says = kernel_says(
-        "from muinit.__main__ import _refused; import muinit.executable, statechart.events, statechart.text\n"
+        "from muinit.__main__ import _refused; import muinit.executable, statechart.events, statechart.words.text\n"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
         f"for name in {scripts}:\n"
         "    try: k.spawn([name])\n"

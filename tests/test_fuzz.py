@@ -15,10 +15,10 @@ from muinit import cli, isolated, signals
 from muinit.loop import ending
 from muinit.procfs import parse_children, parse_stat
 from muinit.stderr import descriptor
-from statechart import replay
-from statechart.replay import TraceError
-from statechart.text import cut, printable
-from statechart.timeline import picture
+from statechart.pictures.timeline import picture
+from statechart.traces import read, replay
+from statechart.traces.read import TraceError
+from statechart.words.text import cut, printable
 from tests.harness import ROOT
 from tests.test_replay import recorded
 
@@ -183,6 +183,6 @@ def traces(draw: st.DrawFn) -> bytes:
 def test_traces(data: bytes) -> None:
     lines = data.decode(errors="replace").splitlines(keepends=True)
     with suppress(TraceError):
-        found = replay.read(lines)
+        found = read.read(lines)
         picture(found)
         replay.replay(found)

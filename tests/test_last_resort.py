@@ -189,7 +189,7 @@ def test_whatever_is_raised(error: str) -> None:
         "loop.Loop._arrived",
         "kernel.Kernel._deliver",
         "lifecycle.Lifecycle.handle",
-        "lifecycle.Lifecycle.restart_steps",  # an action
+        "lifecycle.Lifecycle.start_steps",  # an action
         "lifecycle.Lifecycle.record",
     ],
 )
@@ -257,7 +257,8 @@ def lack(n): scarce.left = n
 ALLOCATIONS = """
 import traceback, _testcapi
 from muinit import executable, loop, oom, stderr
-from statechart import lifecycle, meanings, report, text
+from statechart import lifecycle, meanings
+from statechart.words import text, verdict
 def lack(n): _testcapi.set_nomemory(n, n + width)
 """
 SWEEP = """

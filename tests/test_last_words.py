@@ -310,19 +310,23 @@ def test_an_internal_error_is_in_the_termination_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "broken", "what"),
     [
-        ("--trace-states", "from statechart import trace; trace.taken = bug", "--trace-states"),
-        ("--trace-states", "from statechart import trace; trace.started = bug", "--trace-states"),
-        ("-v", "from statechart.story import Story; Story.taken = bug", "--verbose"),
-        ("-v", "from statechart.story import Story; Story._step = bug", "--verbose"),
-        ("-v", "from statechart.story import Story; Story.__init__ = bug", "the trace"),
-        ("--trace-file=/dev/null", "from statechart import record; record.header = bug", "--trace-file"),
-        ("--trace-file=/dev/null", "from statechart import record; record.taken = bug", "--trace-file"),
+        ("--trace-states", "from statechart.words import decision; decision.line = bug", "--trace-states"),
+        ("--trace-states", "from statechart.words import decision; decision.start = bug", "--trace-states"),
+        ("-v", "from statechart.words.story import Story; Story.lines = bug", "--verbose"),
+        ("-v", "from statechart.words.story import Story; Story._step = bug", "--verbose"),
+        ("-v", "from statechart.words.story import Story; Story.__init__ = bug", "the trace"),
+        ("--trace-file=/dev/null", "from statechart.traces import write; write.header = bug", "--trace-file"),
+        ("--trace-file=/dev/null", "from statechart.traces import write; write.entry = bug", "--trace-file"),
         ("--trace-file=/dev/null", "from muinit.tracefile import TraceFile; TraceFile.line = bug", "--trace-file"),
         ("--trace-file=/dev/null", "from muinit.tracefile import TraceFile; TraceFile.end = bug", "--trace-file"),
         ("--trace-file=/dev/null", "from muinit.tracefile import TraceFile; TraceFile.__init__ = bug", "the trace"),
         ("--trace-states", "sys.modules['muinit.watch'] = None", "the trace"),
-        ("-q", "from statechart import report; report.verdict = bug", "the reason"),
-        ("-q", "from statechart import report; report.noteworthy = report.verdict = bug", "the reason"),
+        ("-q", "from statechart.words.verdict import Verdict; Verdict.sentence = bug", "the reason"),
+        (
+            "-q",
+            "from statechart.words.verdict import Verdict as V; V.noteworthy = V.sentence = bug",
+            "the reason",
+        ),
         ("--termination-log=/dev/null", "m._write = bug", "the termination log"),
         ("", "from muinit import oom; oom.kills = bug", "the OOM counter"),
     ],
@@ -374,9 +378,9 @@ def test_a_stderr_that_is_broken_stops_nobody() -> None:
 def test_one_reader_that_is_broken_is_no_loss_for_the_others(tmp_path: Path) -> None:
     script = (
         "import sys; from muinit import __main__ as m\n"
-        "from statechart.story import Story\n"
+        "from statechart.words.story import Story\n"
         "def bug(*_, **__): raise RuntimeError('a bug')\n"
-        "Story.taken = bug\n"
+        "Story.lines = bug\n"
         f"sys.argv = ['muinit', '-v', '--trace-states', '--trace-file={tmp_path}/run', '---', 'sh', '-c', 'exit 3']\n"
         "sys.exit(m.main())"
     )

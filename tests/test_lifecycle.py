@@ -19,6 +19,7 @@ from statechart.events import (
     Timeout,
 )
 from statechart.lifecycle import Command, Lifecycle
+from statechart.values import Stage
 
 HUP, INT, KILL, TERM, CONT = 1, 2, 9, 15, 18
 STOP_ALL = (Step(TERM, CONT), SetClock(2.0))
@@ -61,11 +62,11 @@ def test_when_one_command_ends_the_others_are_stopped_in_steps() -> None:
 
 def test_the_stage_names_state_and_step() -> None:
     run = life()
-    assert run.stage == "RUNNING"
+    assert str(run.stage) == "RUNNING"
     run.handle(Terminate(TERM))
-    assert run.stage == "TERMINATING [step 1 of 2]"
+    assert str(run.stage) == "TERMINATING [step 1 of 2]"
     run.handle(Timeout())
-    assert run.stage == "TERMINATING [step 2 of 2]"
+    assert str(run.stage) == "TERMINATING [step 2 of 2]"
 
 
 def test_sigterm_restarts_the_steps_at_step_1() -> None:
@@ -76,7 +77,7 @@ def test_sigterm_restarts_the_steps_at_step_1() -> None:
 def test_a_forwarded_signal_goes_to_every_child_and_moves_nothing() -> None:
     run = life()
     taken = run.handle(Forward(HUP))
-    assert (taken.before, taken.after, taken.effects) == ("RUNNING", "RUNNING", (Relay(HUP),))
+    assert (taken.before, taken.after, taken.effects) == (Stage(State.RUNNING), Stage(State.RUNNING), (Relay(HUP),))
 
 
 def test_orphans_are_left_alone_while_the_commands_run() -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import muinit
 from muinit import signals
 from statechart import __main__ as statechart
-from statechart import record, replay
+from statechart.chart import State
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -34,8 +34,9 @@ from statechart.events import (
     Timeout,
 )
 from statechart.lifecycle import Command, Lifecycle
-from statechart.replay import TraceError, read
-from statechart.timeline import picture
+from statechart.pictures.timeline import picture
+from statechart.traces import replay, write
+from statechart.traces.read import TraceError, read
 from tests import traces
 from tests.harness import ROOT
 
@@ -59,9 +60,9 @@ def recorded(timeout: float = 2.0, events: list[Event] = EVENTS) -> list[str]:
     """The lines of a trace in which everything happens."""
     run = Lifecycle([Command(["/bin/a"], 100), Command(["b"], 101), Command(["c"], None)], [15, 9], timeout)
     about = {"muinit": muinit.__version__, "argv": ["muinit"], "pid": 1, "time": 1e9}
-    entries = [record.header(run, [2], [15], NUMBERS, **about)]
-    entries += [record.taken(run.handle(event), signals.name) for event in events]
-    if run.stage == "EXITED":
+    entries = [write.header(run, [2], [15], NUMBERS, **about)]
+    entries += [write.entry(run.handle(event), signals.name) for event in events]
+    if run.state is State.EXITED:
         entries.append({"t": 6000000000, "exit": run.code, "why": "exit 139: ...", "survivors": []})
     return [json.dumps(entry) + "\n" for entry in entries]
 
@@ -71,10 +72,10 @@ def test_a_trace_is_replayed(timeout: float) -> None:
     traces.checked(recorded(timeout))
     found = read(recorded(timeout))
     run = replay.replay(found)
-    assert (run.stage, run.code, run.timeout) == ("EXITED", 139, timeout)
-    assert [taken.event for _, taken in found.taken] == EVENTS
-    assert [taken.event.at for _, taken in found.taken] == [event.at for event in EVENTS]
-    adopted = found.taken[3][1].event
+    assert (run.state, run.code, run.timeout) == (State.EXITED, 139, timeout)
+    assert [taken.event for _, taken in found.decisions] == EVENTS
+    assert [taken.event.at for _, taken in found.decisions] == [event.at for event in EVENTS]
+    adopted = found.decisions[3][1].event
     assert isinstance(adopted, OrphansAdopted)
     assert adopted.names == ("sleep", "")
 
@@ -83,7 +84,7 @@ def test_signals_are_those_of_the_machine_that_recorded() -> None:
     """There SIGUSR1 can have another number, and signals other names."""
     lines = [line.replace('"SIGINT": 2', '"SIGINT": 99') for line in recorded()]
     found = read(lines)
-    assert found.taken[0][1].event == Forward(99)
+    assert found.decisions[0][1].event == Forward(99)
     assert found.signame(99) == "SIGINT"
     assert found.signame(98) == "signal 98"
     replay.replay(found)
@@ -95,7 +96,7 @@ def test_a_trace_that_was_cut_off_is_replayed_as_far_as_it_goes() -> None:
         text = "".join(lines)[:length]
         found = read(text.splitlines(keepends=True))
         assert found.end is None
-        assert replay.replay(found).ended == [] or len(found.taken) > 4
+        assert replay.replay(found).ended == [] or len(found.decisions) > 4
 
 
 # What is not as it was
@@ -129,7 +130,7 @@ def difference(lines: list[str]) -> tuple[int, list[str]]:
 def test_the_first_line_that_differs_is_shown_as_it_was_and_as_it_is(number: int, members: dict[str, Any]) -> None:
     line, (what, before, now) = difference(changed(number, **members))
     assert line == number
-    assert what == f"other than recorded (both are muinit {muinit.__version__})"
+    assert what == f"this differs from the recording (both are muinit {muinit.__version__})"
     assert before.startswith("recorded: ")
     assert now.startswith("here:     ")
     assert before.removeprefix("recorded: ") != now.removeprefix("here:     ")
@@ -138,18 +139,23 @@ def test_the_first_line_that_differs_is_shown_as_it_was_and_as_it_is(number: int
 def test_a_trace_of_another_version_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = changed(6, effects=[])
     lines[0] = lines[0].replace(f'"muinit": "{muinit.__version__}"', '"muinit": "0.0.7"')
-    assert difference(lines)[1][0] == f"other than recorded (recorded by muinit 0.0.7, this is {muinit.__version__})"
+    assert (
+        difference(lines)[1][0]
+        == f"this differs from the recording (recorded by muinit 0.0.7, this is {muinit.__version__})"
+    )
 
     def unknown(name: str) -> str:
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(replay, "version", unknown)
-    assert difference(lines)[1][0] == "other than recorded (recorded by muinit 0.0.7, this is not installed)"
+    assert (
+        difference(lines)[1][0] == "this differs from the recording (recorded by muinit 0.0.7, this is not installed)"
+    )
 
 
 def test_a_changed_table_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = recorded()
-    monkeypatch.setattr(Lifecycle, "next_step", lambda *_: None)
+    monkeypatch.setattr(Lifecycle, "start_next_step", lambda *_: None)
     line, (_, before, now) = difference(lines)
     assert line == 9
     assert "TERMINATING [step 1 of 2] -> TERMINATING [step 2 of 2]" in before
@@ -173,26 +179,29 @@ NOBODY = {"command": 3, "code": 0, "signal": None, "core": False, "failure": ""}
 @pytest.mark.parametrize(
     ("lines", "what"),
     [
-        ([], "line 1: no header: the trace is empty, or cut off"),
-        (['{"schema": 1'], "line 1: no header: the trace is empty, or cut off"),
-        (["hello\n"], "line 1: no JSON"),
-        (["[" * 200_000 + "\n"], "line 1: JSON that is too deep"),
-        ([*recorded()[:1], "[" * 200_000 + "\n"], "line 2: JSON that is too deep"),
-        (recorded()[:1] * 2, "line 2: not as schema 1 has it: ValueError('a second header: "),
-        (['{"schema":true}\n'], "line 1: schema True, of muinit None; this one reads schema 1"),
-        (["3\n"], "line 1: not as schema 1 has it: "),
-        (["{}\n"], "line 1: not as schema 1 has it: KeyError('schema')"),
-        (['{"schema":2,"muinit":"3.0"}\n'], "line 1: schema 2, of muinit 3.0; this one reads schema 1"),
-        ([*recorded()[:1], "[]\n"], "line 2: not as schema 1 has it: "),
-        (changed(1, timeout=-1), "line 1: not as schema 1 has it: TypeError('-1 is no amount')"),
-        (changed(1, argv=[]), "line 1: not as schema 1 has it: ValueError('there must be one')"),
-        (changed(1, pid="1"), "line 1: not as schema 1 has it: TypeError("),
-        (changed(2, event="explode"), "line 2: not as schema 1 has it: KeyError('explode')"),
-        (changed(2, signal="SIGFOO"), "line 2: not as schema 1 has it: KeyError('SIGFOO')"),
-        (changed(2, effects=[{"effect": "explode"}]), "line 2: not as schema 1 has it: ValueError("),
+        ([], "line 1: there is no header: the trace is empty, or cut off"),
+        (['{"schema": 1'], "line 1: there is no header: the trace is empty, or cut off"),
+        (["hello\n"], "line 1: this is not JSON"),
+        (["[" * 200_000 + "\n"], "line 1: the JSON is nested too deeply"),
+        ([*recorded()[:1], "[" * 200_000 + "\n"], "line 2: the JSON is nested too deeply"),
+        (recorded()[:1] * 2, "line 2: this does not follow schema 1: ValueError('a second header: "),
+        (['{"schema":true}\n'], "line 1: schema True, of muinit None; this version reads schema 1"),
+        (["3\n"], "line 1: this does not follow schema 1: "),
+        (["{}\n"], "line 1: this does not follow schema 1: KeyError('schema')"),
+        (['{"schema":2,"muinit":"3.0"}\n'], "line 1: schema 2, of muinit 3.0; this version reads schema 1"),
+        ([*recorded()[:1], "[]\n"], "line 2: this does not follow schema 1: "),
+        (changed(1, timeout=-1), "line 1: this does not follow schema 1: TypeError('-1 is not a number of 0 or more')"),
+        (changed(1, argv=[]), "line 1: this does not follow schema 1: ValueError('the list is empty')"),
+        (changed(1, pid="1"), "line 1: this does not follow schema 1: TypeError("),
+        (changed(2, after="MUSING"), "line 2: this does not follow schema 1: ValueError(\"'MUSING' is not a stage"),
+        (changed(2, after="DRAINING [step x of 2]"), "line 2: this does not follow schema 1: ValueError("),
+        (changed(2, after="DRAINING [step 01 of 2]"), "line 2: this does not follow schema 1: ValueError("),
+        (changed(2, event="explode"), "line 2: this does not follow schema 1: KeyError('explode')"),
+        (changed(2, signal="SIGFOO"), "line 2: this does not follow schema 1: KeyError('SIGFOO')"),
+        (changed(2, effects=[{"effect": "explode"}]), "line 2: this does not follow schema 1: KeyError('explode')"),
         (
             changed(11, endings=[{"command": 3, "code": 0, "signal": None, "core": False, "failure": ""}]),
-            "line 11: not",
+            "line 11: this does not follow schema 1: IndexError('there is no such command')",
         ),
     ],
 )
@@ -253,7 +262,7 @@ def test_the_command_fails_where_something_differs_or_cannot_be_read(
     path = tmp_path / "run.jsonl"
     path.write_text("".join(changed(6, effects=[])))
     monkeypatch.setattr(sys, "argv", ["statechart", "replay", str(path)])
-    with pytest.raises(SystemExit, match=rf"^{path}:6: other than recorded"):
+    with pytest.raises(SystemExit, match=rf"^{path}:6: this differs from the recording"):
         statechart.main()
     path.unlink()
     with pytest.raises(SystemExit, match=rf"^python -m statechart: {path}: No such file or directory$"):

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from muinit import cli, signals
 from muinit.loop import Loop
-from statechart import trace
-from statechart.lifecycle import Command, Lifecycle, Taken
+from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.meanings import NOTHING, meanings
+from statechart.words.decision import line, start
 from tests.harness import PATIENCE, ROOT, Run, kid, status, wait_for
 from tests.simkernel import Do, Program, SimKernel
 from tests.simulate import BrokenError, play, play_seed
@@ -329,8 +329,8 @@ def plain(lines: list[str], names: dict[int, str]) -> list[str]:
     fork, and has no name.
     """
     found = []
-    for line in lines:
-        head, _, text = line.removeprefix("muinit: ").partition(" s  ")
+    for each in lines:
+        head, _, text = each.removeprefix("muinit: ").partition(" s  ")
         if re.fullmatch(r" *\d+\.\d{3}", head):
             text = re.sub(r"pid (\d+)( \(.*?\))?", lambda match: names.get(int(match[1]), "nobody"), text)
             text = re.sub(r"nobody( (exited|died of) \w+)?(, |(?= /)|$)", "", " ".join(text.split()))
@@ -365,10 +365,10 @@ def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
     meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=False)
     kernel.catch(number for number, what in meaning.items() if what != NOTHING)
     life = Lifecycle(commands, options.steps, options.timeout)
-    lines.append(trace.started(life))
+    lines.append(start(life))
 
-    def watch(taken: Taken) -> None:
-        lines.append(trace.taken(life, taken, signals.name))
+    def watch(taken: Decision) -> None:
+        lines.append(line(life, taken, signals.name))
 
     end = Loop(kernel, life, meaning, lines.append, watch=watch, started_at=0.0).run()
     look()

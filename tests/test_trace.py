@@ -8,7 +8,6 @@ import signal
 
 import pytest
 
-from statechart import report, trace
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -23,7 +22,10 @@ from statechart.events import (
     Timeout,
 )
 from statechart.lifecycle import Command, Lifecycle
-from statechart.story import Story
+from statechart.words import decision as words
+from statechart.words import phrases
+from statechart.words.story import Story
+from statechart.words.verdict import Verdict
 
 
 def name(signum: int) -> str:
@@ -35,8 +37,8 @@ def life(count: int = 2) -> Lifecycle:
 
 
 def transcript(run: Lifecycle, *events: Event) -> str:
-    lines = [trace.started(run)]
-    lines += [trace.taken(run, run.handle(event), name) for event in events]
+    lines = [words.start(run)]
+    lines += [words.line(run, run.handle(event), name) for event in events]
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
@@ -60,7 +62,7 @@ terminate: SIGTERM / SIGTERM, SIGCONT to every child; clock 2 s
 5.500 s TERMINATING [step 1 of 2] -> TERMINATING [step 2 of 2] \
 timeout [step_left] / SIGKILL to every descendant; clock 2 s
 5.750 s TERMINATING [step 2 of 2] -> DRAINING [step 2 of 2] \
-command_ended [last_command]: pid 101 (c1 -x) died of SIGSEGV, core dumped
+command_ended [last_command]: pid 101 (c1 -x) died of SIGSEGV with a core dump
 6.000 s DRAINING [step 2 of 2] -> EXITED drained / exit 3
 """
 
@@ -86,7 +88,7 @@ def test_a_whole_transcript() -> None:
 
 def test_the_columns_are_aligned() -> None:
     run = life()
-    lines = [trace.started(run)] + [trace.taken(run, run.handle(event), name) for event in (Terminate(15), Timeout())]
+    lines = [words.start(run)] + [words.line(run, run.handle(event), name) for event in (Terminate(15), Timeout())]
     assert {line.index(word) for line, word in zip(lines, ("start", "terminate", "timeout"), strict=True)} == {71}
 
 
@@ -114,7 +116,7 @@ def test_giving_up() -> None:
     ],
 )
 def test_a_title_is_short_and_moves_no_cursor(argv: list[str], words: str) -> None:
-    assert trace.title(argv) == words
+    assert phrases.title(argv) == words
 
 
 def test_colours_do_not_move_the_columns() -> None:
@@ -124,16 +126,16 @@ def test_colours_do_not_move_the_columns() -> None:
         run.handle(CommandEnded((0, Ending(0)), (1, Ending(0)))),
         run.handle(Drained()),
     ):
-        line = trace.taken(run, step, name, colour=True)
+        line = words.line(run, step, name, colour=True)
         assert "\x1b[" in line
-        assert re.sub(r"\x1b\[\d*m", "", line) == trace.taken(run, step, name)
+        assert re.sub(r"\x1b\[\d*m", "", line) == words.line(run, step, name)
         assert line.count("\x1b[0m") == line.count("\x1b[") / 2
 
 
 def test_a_width_for_many_steps() -> None:
     run = Lifecycle([Command(["a"], 1)], [15] * 10, 0.0)
-    lines = [trace.started(run), trace.taken(run, run.handle(Terminate(15)), name)]
-    lines += [trace.taken(run, run.handle(Timeout()), name) for _ in range(9)]
+    lines = [words.start(run), words.line(run, run.handle(Terminate(15)), name)]
+    lines += [words.line(run, run.handle(Timeout()), name) for _ in range(9)]
     assert len({line.index(word) for line, word in zip(lines, ["start", "term", *["timeout"] * 9], strict=True)}) == 1
 
 
@@ -143,7 +145,7 @@ def test_a_width_for_many_steps() -> None:
 def verdict(run: Lifecycle, *events: Event, survivors: tuple[str, ...] = (), at: float = 9.0) -> str:
     for event in events:
         run.handle(event)
-    return report.verdict(run, survivors, at, name)
+    return Verdict(run, name).sentence(survivors, at)
 
 
 def test_the_last_line_of_a_failure() -> None:
@@ -163,27 +165,27 @@ def test_the_last_line_names_the_orphans_that_had_to_be_killed() -> None:
         "exit 0: no command failed; pid 100 (c0 -x) exited 0 after 1 s: muinit's SIGKILL ended pid 200 (sleep), "
         "pid 201, pid 202, pid 203, pid 204 and 2 more, which had been asked to stop"
     )
-    assert report.noteworthy(run)
+    assert Verdict(run, name).noteworthy()
 
 
 def test_a_command_that_had_to_be_killed_is_news() -> None:
     run = life()
     verdict(run, CommandEnded((0, Ending(0))), Timeout(), CommandEnded((1, Ending(137, 9))), Drained())
-    assert report.noteworthy(run)
+    assert Verdict(run, name).noteworthy()
     orderly = life()
     verdict(orderly, CommandEnded((0, Ending(0))), CommandEnded((1, Ending(143, 15))), Drained())
-    assert not report.noteworthy(orderly)
+    assert not Verdict(orderly, name).noteworthy()
 
 
 def test_the_last_line_of_a_command_in_the_background() -> None:
     run = life(1)
-    assert verdict(run, CommandEnded((0, Ending(0)), left=((200, "nginx"),), at=0.5), Drained()) == (
+    assert verdict(run, CommandEnded((0, Ending(0)), left=(200,), names=("nginx",), at=0.5), Drained()) == (
         "exit 0: no command failed; pid 100 (c0 -x) exited 0 after 0.5 s (it may have gone to the background, "
         "because it left pid 200 (nginx); a command must stay in the foreground)"
     )
-    assert report.noteworthy(run)
+    assert Verdict(run, name).noteworthy()
     failed = life(1)
-    assert "background" not in verdict(failed, CommandEnded((0, Ending(3)), left=((200, "nginx"),)), Drained())
+    assert "background" not in verdict(failed, CommandEnded((0, Ending(3)), left=(200,), names=("nginx",)), Drained())
 
 
 def test_the_last_line_of_a_command_that_had_nothing_to_read() -> None:
@@ -192,7 +194,7 @@ def test_the_last_line_of_a_command_that_had_nothing_to_read() -> None:
         events = CommandEnded((1, Ending(0)), at=at), CommandEnded((0, Ending(143, 15)), at=at), Drained()
         words = "(it may have ended because it had nothing to read; only the first command reads the terminal)"
         assert (words in verdict(run, *events)) == mistaken
-        assert report.noteworthy(run) == mistaken
+        assert Verdict(run, name).noteworthy() == mistaken
 
 
 def test_the_last_line_of_an_oom_kill() -> None:
@@ -209,8 +211,8 @@ def test_the_last_line_of_an_oom_kill() -> None:
         run = life(1)
         for event in [*events, Drained()]:
             run.handle(event)
-        assert (words in report.verdict(run, (), 9.0, name, out_of_memory=True)) == told
-        assert words not in report.verdict(run, (), 9.0, name)
+        assert (words in Verdict(run, name, out_of_memory=True).sentence((), 9.0)) == told
+        assert words not in Verdict(run, name).sentence((), 9.0)
 
 
 def test_the_last_line_when_there_was_nobody_to_stop() -> None:
@@ -298,7 +300,7 @@ def test_the_last_line_when_a_command_could_not_be_started(code: int, failure: s
     run = Lifecycle([Command(["x"], 7), Command(["/x/a"], None), Command(["b"], None)], (15, 9), 2.0)
     events = CommandEnded((1, Ending(code, failure=failure))), CommandEnded((0, Ending(143, 15)), at=0.5), Drained()
     assert verdict(run, *events) == (
-        f"exit {code}: command (/x/a) {failure} ({code}), so muinit stopped the rest: "
+        f"exit {code}: command (/x/a) {failure}, so muinit stopped the rest: "
         "pid 7 (x) died of muinit's SIGTERM (143), 0.5 s into step 1 of 2 (SIGTERM); command (b) was not started"
     )
 
@@ -309,7 +311,7 @@ def test_the_last_line_names_survivors() -> None:
         "exit 1: still alive 2 s into step 2 of 2 (SIGKILL): pid 9 (x, state D); "
         "pid 100 (c0 -x) exited 3 after 1 s, so muinit stopped the rest: pid 101 (c1 -x) is still alive"
     )
-    assert "(SIGKILL): somebody who cannot be named; " in verdict(life(), *events)
+    assert "(SIGKILL): a process that cannot be identified; " in verdict(life(), *events)
 
 
 def test_many_others_are_counted_together_where_they_ended_alike_and_failures_come_first() -> None:
@@ -347,7 +349,7 @@ def test_many_others_are_counted_together_where_they_ended_alike_and_failures_co
     ],
 )
 def test_times_as_people_say_them(time: float, words: str) -> None:
-    assert report.seconds(time) == words
+    assert phrases.seconds(time) == words
 
 
 # muinit -v
@@ -372,14 +374,14 @@ def test_a_whole_story() -> None:
         CommandEnded((1, Ending(137, 9)), at=3.75),
         Drained(at=4),
     ]
-    lines = story.started() + [line for event in events for line in story.taken(run.handle(event))]
+    lines = story.start() + [line for event in events for line in story.lines(run.handle(event))]
     assert "\n".join(lines) == STORY.strip()
 
 
 STORY = """
 started pid 100 (c0 -x)
 started pid 101 (c1 -x)
-command (no) was not found (127)
+command (no) was not found
 step 1 of 2: SIGTERM, SIGCONT to every child; waiting up to 2 s
 adopted pid 200 (sleep), and sent it SIGTERM
 adopted group 201, and sent it SIGTERM
@@ -401,10 +403,10 @@ pid 101 (c1 -x) died of muinit's SIGKILL (137) after 3.75 s, 0.25 s into step 2 
 
 def test_what_suspends_is_told() -> None:
     run = life()
-    assert Story(run, name).taken(run.handle(Suspend())) == ["suspend: SIGTSTP to every command, then to us"]
+    assert Story(run, name).lines(run.handle(Suspend())) == ["suspend: SIGTSTP to every command, then to us"]
 
 
 def test_a_wait_without_end_is_told() -> None:
     run = Lifecycle(life().commands, (15, 9), math.inf)
-    lines = Story(run, name).taken(run.handle(Terminate(15)))
+    lines = Story(run, name).lines(run.handle(Terminate(15)))
     assert lines[1] == "step 1 of 2: SIGTERM, SIGCONT to every child; waiting for ever"

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from muinit.tracefile import TraceFile
-from statechart.replay import TraceError, read, replay
+from statechart.chart import State
+from statechart.traces.read import TraceError, read
+from statechart.traces.replay import replay
 from tests import traces
 from tests.conftest import need, why_no_namespace
 from tests.harness import AS_INIT, MUINIT, PATIENCE, Run, kid, wait_for
@@ -111,7 +113,7 @@ def test_each_line_is_there_at_once(tmp_path: Path) -> None:
         os.kill(it.pids["A"], signal.SIGKILL)
         wait_for(lambda: not it.survivors())
     with path.open() as file:
-        assert replay(read(file)).stage == "RUNNING"
+        assert replay(read(file)).state is State.RUNNING
 
 
 def test_an_old_trace_is_replaced(tmp_path: Path) -> None:
@@ -465,7 +467,7 @@ def test_a_trace_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
     with Run(kid("A", "exit 3"), kid("B"), options=f"-q --trace-file {path}") as it:
         assert it.end() == 3
     lines = path.read_text().splitlines(keepends=True)
-    with pytest.raises(TraceError, match=r"^line 3: 12 lines were dropped: what follows cannot be replayed$"):
+    with pytest.raises(TraceError, match=r"^line 3: 12 lines were dropped here, so what follows cannot be replayed$"):
         replay(read([*lines[:2], '{"dropped":12}\n', *lines[2:]]))
 
 

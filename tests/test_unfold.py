@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -18,9 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muinit import cli, signals
-from statechart import unfold
 from statechart.chart import State
-from statechart.diagram import rows
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -34,8 +32,11 @@ from statechart.events import (
     Terminate,
     Timeout,
 )
-from statechart.lifecycle import Command, Lifecycle, Taken
-from statechart.unfold import Unfolded
+from statechart.lifecycle import Command, Decision, Lifecycle
+from statechart.pictures import search
+from statechart.pictures.diagram import rows
+from statechart.pictures.search import Unfolded
+from statechart.values import Stage
 from tests import verify
 from tests.conftest import program
 from tests.harness import MUINIT, PATIENCE, Run, alive, kid, status, wait_for
@@ -53,8 +54,12 @@ def unfolded(options: str = "", commands: int = 2) -> Unfolded:
     return Unfolded(parsed.steps, parsed.timeout, parsed.forward or [INT], signals.name, commands, stop=STOP)
 
 
+def worded(edges: Iterable[search.Edge]) -> list[tuple[str, str, str]]:
+    return [(str(before), event, str(after)) for before, event, after in edges]
+
+
 def rows_of(found: Unfolded) -> set[Row]:
-    split = ((before, *event.partition(" "), after) for before, event, after in found.edges)
+    split = ((before, *event.partition(" "), after) for before, event, after in worded(found.edges))
     return {
         (before.partition(" ")[0], event, guard.strip("[]"), after.partition(" ")[0])
         for before, event, _, guard, after in split
@@ -109,13 +114,14 @@ def stages(steps: int, reached: int, again: int = 0) -> list[str]:
 
 
 def test_the_states_stand_in_the_order_of_a_run() -> None:
-    assert list(unfolded("-k " + ",".join(["INT"] * 11)).states) == stages(11, 11, again=11)
-    assert list(unfolded("-k INT,INT,KILL,INT").states) == stages(4, 4, again=2)
-    assert list(unfolded("-t inf").states) == stages(2, 1)
+    assert [*map(str, unfolded("-k " + ",".join(["INT"] * 11)).states)] == stages(11, 11, again=11)
+    assert [*map(str, unfolded("-k INT,INT,KILL,INT").states)] == stages(4, 4, again=2)
+    assert [*map(str, unfolded("-t inf").states)] == stages(2, 1)
 
 
 def test_a_state_says_what_its_step_sent_and_how_long_it_waits() -> None:
-    assert unfolded("-k TERM,KILL -t 0.5").states == {
+    states = unfolded("-k TERM,KILL -t 0.5").states
+    assert {str(stage): words for stage, words in states.items()} == {
         "RUNNING": [],
         "TERMINATING [step 1 of 2]": ["SIGTERM, SIGCONT to every child", "clock 0.5 s"],
         "TERMINATING [step 1 of 2, again]": ["SIGTERM, SIGCONT to those not asked yet", "clock 0.5 s"],
@@ -132,7 +138,7 @@ def test_the_work_grows_with_the_steps_and_no_faster(monkeypatch: pytest.MonkeyP
     handled = 0
     handle = Lifecycle.handle
 
-    def counted(run: Lifecycle, event: Event) -> Taken:
+    def counted(run: Lifecycle, event: Event) -> Decision:
         nonlocal handled
         handled += 1
         return handle(run, event)
@@ -156,7 +162,7 @@ def test_what_comes_next_changes_nothing_before() -> None:
             return [(name, told(getattr(value, name))) for name in slots]
         return [told(each) for each in value] if isinstance(value, list | tuple) else repr(value)
 
-    begin = unfold._Situation(Lifecycle([Command([], 2), Command([], 3)], [TERM, KILL], 2.0))
+    begin = search._Situation(Lifecycle([Command([], 2), Command([], 3)], [TERM, KILL], 2.0))
     for first in begin.possible([INT]):
         before, _ = begin.after(first)
         seen = told(before.run)
@@ -177,7 +183,7 @@ ON = ["SIGCONT to every child"]
 def test_the_edges_of_the_defaults() -> None:
     t1, t2, d1, d2 = T.format(1, 2), T.format(2, 2), D.format(1, 2), D.format(2, 2)
     t1a, d1a = T.format(1, "2, again"), D.format(1, "2, again")
-    assert list(DEFAULTS.edges.items()) == [
+    assert list(zip(worded(DEFAULTS.edges), DEFAULTS.edges.values(), strict=True)) == [
         (("RUNNING", "forward", "RUNNING"), ["SIGINT to every child"]),
         (("RUNNING", "terminate", t1), FIRST),
         (("RUNNING", "command_ended", t1), FIRST),
@@ -236,7 +242,9 @@ def test_the_edges_of_the_defaults() -> None:
 
 def test_signals_that_are_forwarded_alike_are_one_edge() -> None:
     found = unfolded("-s HUP,INT,WINCH,HUP")
-    assert found.edges["RUNNING", "forward", "RUNNING"] == ["SIGHUP or SIGINT or SIGWINCH to every child"]
+    assert found.edges[Stage(State.RUNNING), "forward", Stage(State.RUNNING)] == [
+        "SIGHUP or SIGINT or SIGWINCH to every child"
+    ]
     assert found.edges.keys() == DEFAULTS.edges.keys()
 
 
@@ -283,11 +291,11 @@ def test_no_run_leaves_the_picture(data: st.DataObject, steps: list[int], timeou
         stop = sum(clocks, 0.0 if run.step <= 1 and clocks and not run.again else stop)
         assert stop <= found.longest
         assert run.arc
-        assert (unfold.edge(taken) in found.edges) == bool(run.arc.actions)
+        assert (search.edge(taken) in found.edges) == bool(run.arc.actions)
         assert run.stage in found.states
 
 
-def edges_of_the_proof(setup: verify.Setup) -> set[tuple[str, str, str]]:
+def edges_of_the_proof(setup: verify.Setup) -> set[search.Edge]:
     """Every edge that `make verify` visits, in its own world."""
     run = verify.begin(setup)
     world = verify.World(tuple(() for _ in range(setup.commands)))
@@ -298,7 +306,7 @@ def edges_of_the_proof(setup: verify.Setup) -> set[tuple[str, str, str]]:
             taken = run.handle(event)
             now = verify.after(setup, before, event, taken.effects)
             if run.arc and run.arc.actions:
-                found.add(unfold.edge(taken))
+                found.add(search.edge(taken))
             if verify.key(run, now) not in seen:
                 seen.add(verify.key(run, now))
                 waiting.append((verify.save(run), now))
@@ -354,22 +362,22 @@ AGAIN = "SIGTERM, SIGQUIT, SIGPWR or SIGRTMIN+3 starts the steps. Another one st
     ],
 )
 def test_the_caption_compares_it_with_what_the_platform_allows(options: str, words: str) -> None:
-    assert unfold.caption(unfolded(options)) == [words, AGAIN]
+    assert search.caption(unfolded(options)) == [words, AGAIN]
 
 
 def test_the_caption_names_a_few_of_many_signals_that_stop() -> None:
     many = Unfolded([TERM], 2.0, [], signals.name, stop=range(1, 16))
     words = "SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP or 9 others starts the steps. "
-    assert unfold.caption(many)[1].startswith(words)
-    assert unfold.caption(Unfolded([TERM], 2.0, [], signals.name))[1].startswith("SIGTERM starts the steps. ")
+    assert search.caption(many)[1].startswith(words)
+    assert search.caption(Unfolded([TERM], 2.0, [], signals.name))[1].startswith("SIGTERM starts the steps. ")
 
 
 def test_a_stop_without_end_is_ended_by_the_platform() -> None:
     words = "A stop can take for ever: then the platform's SIGKILL ends it, "
     words += "by default 10 s after docker stop, 30 s in Kubernetes."
     found = unfolded("-t inf")
-    assert unfold.caption(found) == [words]
-    for output in (unfold.mermaid, unfold.dot, unfold.table):
+    assert search.caption(found) == [words]
+    for output in (search.mermaid, search.dot, search.table):
         assert words in output(found)
 
 
@@ -387,17 +395,19 @@ def test_a_real_stop_that_nobody_heeds_takes_the_edges_and_the_clocks(tmp_path: 
     found = unfolded(options, commands=1)
     assert sum(clocks) == found.longest
     labels = (line["event"] + (f" [{line['guard']}]" if line["guard"] else "") for line in taken)
-    assert {(line["before"], label, line["after"]) for line, label in zip(taken, labels, strict=True)} <= {*found.edges}
+    assert {(line["before"], label, line["after"]) for line, label in zip(taken, labels, strict=True)} <= {
+        *worded(found.edges)
+    }
 
 
 # Mermaid
 
 
 def test_mermaid_of_the_defaults() -> None:
-    lines = unfold.mermaid(DEFAULTS).splitlines()
+    lines = search.mermaid(DEFAULTS).splitlines()
     assert lines[:5] == [
         "---",
-        f'title: "{" ".join(unfold.caption(DEFAULTS))}"',
+        f'title: "{" ".join(search.caption(DEFAULTS))}"',
         "---",
         "stateDiagram-v2",
         "    [*] --> RUNNING: start",
@@ -442,7 +452,7 @@ def test_mermaid_of_the_defaults() -> None:
 @given(steps=STEPS, timeout=TIMEOUTS)
 def test_mermaid_can_read_each_line(steps: list[int], timeout: float) -> None:
     """As the lexer of Mermaid 11 has it: no colon and no semicolon in a description, one arrow between two states."""
-    head, _, body = unfold.mermaid(Unfolded(steps, timeout, [INT], signals.name)).partition("stateDiagram-v2\n")
+    head, _, body = search.mermaid(Unfolded(steps, timeout, [INT], signals.name)).partition("stateDiagram-v2\n")
     assert re.fullmatch(r'---\ntitle: "[^"\\\n]+"\n---\n', head)
     arrows = []
     for line in body.splitlines():
@@ -458,13 +468,13 @@ def test_mermaid_can_read_each_line(steps: list[int], timeout: float) -> None:
 
 
 def test_the_table_has_a_row_for_each_edge() -> None:
-    lines = unfold.table(DEFAULTS).splitlines()
-    assert lines[:3] == [*unfold.caption(DEFAULTS), ""]
+    lines = search.table(DEFAULTS).splitlines()
+    assert lines[:3] == [*search.caption(DEFAULTS), ""]
     cells = [[cell.strip() for cell in line.split("|")] for line in lines[3:]]
     assert cells[0] == ["", "from", "event", "to", "does", ""]
     assert all(set(cell) == {"-"} for cell in cells[1][1:5])
     assert [tuple(row[1:4]) for row in cells[2:]] == [
-        (before, event, "stays" if before == after else after) for before, event, after in DEFAULTS.edges
+        (before, event, "stays" if before == after else after) for before, event, after in worded(DEFAULTS.edges)
     ]
     assert [row[4] for row in cells[2:]] == ["; ".join(words) or "no effect" for words in DEFAULTS.edges.values()]
     assert len({len(line) for line in lines[3:]}) == 1, "the columns are aligned"
@@ -484,7 +494,7 @@ def attributes(graph: str) -> dict[str, list[str]]:
 
 
 def test_dot_of_the_defaults() -> None:
-    graph = unfold.dot(DEFAULTS)
+    graph = search.dot(DEFAULTS)
     assert r'label="A stop takes at most 6 s: ' in graph
     assert "taken" not in graph
     assert TIMES not in graph
@@ -502,7 +512,7 @@ def test_dot_of_the_defaults() -> None:
     assert len([name for name in found if "->" in name]) == len(arrows) + 1
 
 
-def a_run() -> list[Taken]:
+def a_run() -> list[Decision]:
     run = Lifecycle([Command(["a"], 2), Command(["b"], 3)], [TERM, KILL], 2.0)
     events: list[Event] = [OrphansAdopted(50), Forward(INT), Forward(INT), CommandEnded((1, Ending(3)))]
     events += [Resume(), Timeout(), CommandEnded((0, Ending(137, 9))), OrphansEnded((50, Ending(137, 9))), Drained()]
@@ -510,8 +520,8 @@ def a_run() -> list[Taken]:
 
 
 def test_the_edges_that_a_run_took_are_heavy_and_counted() -> None:
-    taken = Counter(map(unfold.edge, a_run()))
-    found = attributes(unfold.dot(DEFAULTS, {**taken, ("RUNNING", "resume", "RUNNING"): 0}))
+    taken = Counter(map(search.edge, a_run()))
+    found = attributes(search.dot(DEFAULTS, {**taken, (Stage(State.RUNNING), "resume", Stage(State.RUNNING)): 0}))
     heavy, thin = "class=taken, penwidth=3", "class=untaken, penwidth=0.5, color=gray60, fontcolor=gray60"
     assert found["RUNNING -> RUNNING"] == [
         rf'label=" forward / SIGINT to every child {TIMES}2\l", {heavy}',
@@ -527,13 +537,13 @@ def test_the_edges_that_a_run_took_are_heavy_and_counted() -> None:
     assert found["DRAINING_1"][0].endswith(thin)
     assert all(states[name] for name in ("start", "RUNNING", "TERMINATING_1", "TERMINATING_2", "DRAINING_2", "EXITED"))
     acted = {key: number for key, number in taken.items() if key in DEFAULTS.edges}
-    counts = re.findall(rf"{TIMES}(\d+)", unfold.dot(DEFAULTS, taken))
+    counts = re.findall(rf"{TIMES}(\d+)", search.dot(DEFAULTS, taken))
     assert sorted(map(int, counts)) == sorted(acted.values())
     assert all(drawn.endswith((heavy, thin)) for each in found.values() for drawn in each)
 
 
 def test_a_run_that_has_taken_nothing_is_in_running() -> None:
-    found = attributes(unfold.dot(DEFAULTS, {}))
+    found = attributes(search.dot(DEFAULTS, {}))
     assert {name for name, drawn in found.items() if "class=taken" in drawn[0]} == {
         "start",
         "RUNNING",
@@ -554,7 +564,7 @@ def texts(picture: ET.Element) -> list[str]:
 
 
 def test_the_picture_of_a_run_has_its_classes() -> None:
-    picture = svg(unfold.dot(DEFAULTS, Counter(map(unfold.edge, a_run()))))
+    picture = svg(search.dot(DEFAULTS, Counter(map(search.edge, a_run()))))
     classes = Counter(group.get("class", "") for group in picture.iter("{http://www.w3.org/2000/svg}g"))
     assert classes["node taken"] == 6
     assert classes["node untaken"] == 3
@@ -565,17 +575,18 @@ def test_the_picture_of_a_run_has_its_classes() -> None:
 
 def test_names_are_escaped() -> None:
     name = 'a"b\\N\\"&lt;&amp;<i>'
-    assert f"forward / {name} to every child" in texts(svg(unfold.dot(Unfolded([TERM], 2.0, [INT], lambda _: name))))
+    assert f"forward / {name} to every child" in texts(svg(search.dot(Unfolded([TERM], 2.0, [INT], lambda _: name))))
 
 
 @settings(max_examples=8, deadline=None)
 @given(steps=STEPS, timeout=TIMEOUTS)
 def test_graphviz_draws_it_for_all_options(steps: list[int], timeout: float) -> None:
     found = Unfolded(steps, timeout, [HUP, INT], signals.name)
-    words = texts(svg(unfold.dot(found)))
-    assert {*unfold.caption(found), *found.states} <= {*words}
+    words = texts(svg(search.dot(found)))
+    stages = [*map(str, found.states)]
+    assert {*search.caption(found), *stages} <= {*words}
     nodes = [word for word in words if word.partition(" ")[0] in State.__members__]
-    assert sorted(nodes) == sorted(found.states)
+    assert sorted(nodes) == sorted(stages)
 
 
 # muinit --diagram
@@ -593,15 +604,15 @@ SOME = "-k TERM,INT,KILL -t 5 -s HUP,INT"
 @pytest.mark.parametrize(
     ("argv", "printed"),
     [
-        (["--diagram"], unfold.mermaid(DEFAULTS)),
-        (["--diagram=mermaid"], unfold.mermaid(DEFAULTS)),
-        (["--diagram", *SOME.split()], unfold.mermaid(unfolded(SOME))),
-        (["--diagram", "dot", *SOME.split()], unfold.dot(unfolded(SOME))),
-        (["-t", "inf", "--diagram", "table"], unfold.table(unfolded("-t inf"))),
-        (["--diagram=table", "---", "true"], unfold.table(unfolded(commands=1))),
-        (["--diagram=table", "---", "a", "---", "b", "---", "c"], unfold.table(DEFAULTS)),
-        (["--diagram", "table", "-s", "CONT,TERM,HUP"], unfold.table(unfolded("-s HUP"))),
-        (["--diagram", "table", "-s", "TERM"], unfold.table(Unfolded([TERM, KILL], 2.0, [], signals.name, stop=STOP))),
+        (["--diagram"], search.mermaid(DEFAULTS)),
+        (["--diagram=mermaid"], search.mermaid(DEFAULTS)),
+        (["--diagram", *SOME.split()], search.mermaid(unfolded(SOME))),
+        (["--diagram", "dot", *SOME.split()], search.dot(unfolded(SOME))),
+        (["-t", "inf", "--diagram", "table"], search.table(unfolded("-t inf"))),
+        (["--diagram=table", "---", "true"], search.table(unfolded(commands=1))),
+        (["--diagram=table", "---", "a", "---", "b", "---", "c"], search.table(DEFAULTS)),
+        (["--diagram", "table", "-s", "CONT,TERM,HUP"], search.table(unfolded("-s HUP"))),
+        (["--diagram", "table", "-s", "TERM"], search.table(Unfolded([TERM, KILL], 2.0, [], signals.name, stop=STOP))),
     ],
 )
 def test_muinit_prints_the_lifecycle_of_its_options(argv: list[str], printed: str) -> None:
@@ -614,11 +625,11 @@ def test_it_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_svg_is_drawn_by_graphviz() -> None:
-    expected = texts(svg(unfold.dot(unfolded(SOME))))
+    expected = texts(svg(search.dot(unfolded(SOME))))
     code, out, err = says("--diagram=svg", *SOME.split())
     assert (code, err) == (0, "")
     assert texts(ET.fromstring(out)) == expected
-    assert unfold.caption(unfolded(SOME))[0] in expected
+    assert search.caption(unfolded(SOME))[0] in expected
 
 
 def test_without_graphviz_one_line_says_what_to_do(tmp_path: Path) -> None:

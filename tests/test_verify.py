@@ -43,7 +43,12 @@ EQUIVALENT = {
         "suspend in RUNNING: choose_code added",
         "resume in RUNNING: choose_code added",
     },
-    "no SIGKILL was sent, so it has ended nobody": {"orphans_ended in RUNNING: record_orphans added"},
+    "no SIGKILL was sent, so it has ended nobody": {
+        "orphans_ended in RUNNING: record_orphans added",
+        "command_ended in RUNNING [last_command]: record_orphans added",
+        "command_ended in RUNNING: record_orphans added",
+    },
+    "no command is left that could die of the step's signal": {"terminate in DRAINING: obey and start_steps swapped"},
     "everybody has ended, so the same code is chosen again": {
         "forward in DRAINING: choose_code added",
         "terminate in DRAINING: choose_code added",
@@ -57,10 +62,7 @@ EQUIVALENT = {
         "resume in DRAINING: choose_code added",
     },
     "neither of the two reads what the other writes": {
-        "terminate in RUNNING: obey and restart_steps swapped",
-        "terminate in TERMINATING: obey and restart_steps swapped",
-        "terminate in DRAINING: obey and restart_steps swapped",
-        "command_ended in RUNNING [last_command]: choose_code and restart_steps swapped",
+        "command_ended in RUNNING [last_command]: choose_code and start_steps swapped",
     },
 }
 

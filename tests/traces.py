@@ -10,8 +10,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from statechart import trace
-from statechart.replay import read, replay
+from statechart.traces.read import read
+from statechart.traces.replay import replay
+from statechart.words.decision import line
 from tests.harness import ROOT
 
 
@@ -25,7 +26,7 @@ def strict(schema: Any) -> Any:
     return closed | {key: strict(each) for key, each in schema.items()}
 
 
-SCHEMA = strict(json.loads((ROOT / "statechart/trace.schema.json").read_text()))
+SCHEMA = strict(json.loads((ROOT / "statechart/traces/trace.schema.json").read_text()))
 KINDS = {kind: Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": SCHEMA["$defs"]}) for kind in SCHEMA["$defs"]}
 
 
@@ -58,5 +59,5 @@ def as_told(path: Path) -> list[str]:
     """The lines of --trace-states for its events."""
     with path.open() as file:
         found = read(file)
-    run = found.run()
-    return [trace.taken(run, taken, found.signame) for _, taken in found.taken]
+    run = found.begin()
+    return [line(run, taken, found.signame) for _, taken in found.decisions]

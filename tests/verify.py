@@ -62,7 +62,6 @@ from typing import NamedTuple
 from transitions import MachineError
 
 from muinit import signals
-from statechart import trace
 from statechart.chart import State
 from statechart.effects import Effect, Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
 from statechart.events import (
@@ -78,7 +77,8 @@ from statechart.events import (
     Terminate,
     Timeout,
 )
-from statechart.lifecycle import Command, Lifecycle, Taken
+from statechart.lifecycle import Command, Decision, Lifecycle
+from statechart.words.decision import line, start
 
 HUP, INT, KILL, USR1, SEGV, TERM, CONT = 1, 2, 9, 10, 11, 15, 18
 ORDER = list(State)
@@ -271,7 +271,7 @@ def strays(setup: Setup, world: World, state: State) -> Iterator[Event]:
             yield from TIMEOUTS
         else:
             yield Suspend()
-        yield Drained() if world.alive else CommandEnded((0, Ending(4)))
+        yield from [Drained()] if world.alive else [CommandEnded((0, Ending(4))), CommandEnded((0, Ending(137, KILL)))]
 
 
 # The machine: saved, put back, and told apart
@@ -534,7 +534,7 @@ def terminate_is_remembered(move: Move) -> bool | None:
 
 def a_kill_is_remembered(move: Move) -> bool | None:
     """It is remembered that SIGKILL came after another signal, and which orphans it has ended."""
-    if move.stray or move.error:
+    if move.error:
         return None
     sent = {effect.signums[0] for effect in move.effects if isinstance(effect, Step) and effect.pids is None}
     asked = move.saved[3] or bool(sent - {KILL})
@@ -689,14 +689,13 @@ def explore(setup: Setup) -> Found:
 def told(violation: Violation) -> str:
     """The violation in words: its history is played again, and traced."""
     run = begin(violation.setup)
-    lines = [f"NOT TRUE: {sentence(violation.name)}", f"with {violation.setup}:", trace.started(run)]
+    lines = [f"NOT TRUE: {sentence(violation.name)}", f"with {violation.setup}:", start(run)]
     for event in violation.history:
         before = run.stage
         try:
-            taken = run.handle(event)
+            lines.append(line(run, run.handle(event), signals.name))
         except Exception as error:  # noqa: BLE001 (whatever it was, it is the last line)
-            taken = Taken(event, before, repr(error), "", ())
-        lines.append(trace.taken(run, taken, signals.name))
+            lines.append(f"{line(run, Decision(event, before, run.stage, '', ()), signals.name)} / {error!r}")
     return "\n".join(lines)
 
 

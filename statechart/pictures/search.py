@@ -1,13 +1,12 @@
-"""The lifecycle as it runs with given options: the machine unfolded, by running it.
+"""The lifecycle as it runs with given options: a search through every situation that a run can get into.
 
-In every situation that a run can get into, the real `Lifecycle` is handed each kind of event that the world can
-produce there. Where a row of the table acts, that is an edge from one stage to another.
+In each situation the real `Lifecycle` is given each kind of event that the world can produce there. Where a row of the
+table acts, that is an edge from one stage to another.
 """
 
 from __future__ import annotations
 
 from statechart.chart import State
-from statechart.diagram import START
 from statechart.effects import Exit, Relay, SetClock
 from statechart.events import (
     CommandEnded,
@@ -22,8 +21,10 @@ from statechart.events import (
     Timeout,
 )
 from statechart.lifecycle import Command, Lifecycle
-from statechart.report import seconds
-from statechart.trace import guarded, words
+from statechart.pictures import printers
+from statechart.pictures.printers import Arrow, Box, Drawing
+from statechart.values import Stage
+from statechart.words.phrases import guarded, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,27 +33,20 @@ if TYPE_CHECKING:
 
     from statechart.effects import Effect
     from statechart.events import Event
-    from statechart.lifecycle import Taken
-    from statechart.trace import Signame
+    from statechart.lifecycle import Decision
+    from statechart.words.phrases import Signame
 
-    Edge = tuple[str, str, str]  # the stage before, the event with its guard, the stage after
+    Edge = tuple[Stage, str, Stage]  # the stage before, the event with its guard, the stage after
 
 ENDLESS = float("inf")
 DOCKER, KUBERNETES = 10, 30  # seconds that each gives a stop by default
-RUNNING, EXITED = State.RUNNING.name, State.EXITED.name
 SIGTERM, ORPHAN, GRANDCHILD = 15, 1, -1  # any signal, and any pids, would do
-
-GAP = "\N{NO-BREAK SPACE}"  # from a line to its label: an SVG would not show a space
-UP, DOWN = ["tailport=n", "headport=s"], ["tailport=s"]
-MOST = 6  # signals that a caption names
-WIDE = 50  # characters; a label beyond that has two lines
-TAKEN = ["class=taken", "penwidth=3"]
-UNTAKEN = ["class=untaken", "penwidth=0.5", "color=gray60", "fontcolor=gray60"]
+MOST_SIGNALS = 6  # that a caption names
 
 
-def edge(taken: Taken) -> Edge:
-    """The edge that was taken, in the words of a trace."""
-    return taken.before, guarded(taken.event.name, taken.guard), taken.after
+def edge(decision: Decision) -> Edge:
+    """The edge that a decision took."""
+    return decision.before, guarded(decision.event.name, decision.guard), decision.after
 
 
 class Unfolded:
@@ -82,7 +76,7 @@ class Unfolded:
         self.stop = [signame(number) for number in sorted(stop, key=lambda number: number != SIGTERM)]
         self._signame = signame
         self._commands = commands
-        self.states: dict[str, list[str]] = {}
+        self.states: dict[Stage, list[str]] = {}
         self.edges: dict[Edge, list[str]] = {}
         self._search()
         self.longest = self._wait()
@@ -99,14 +93,14 @@ class Unfolded:
         situations = [begin]
         for before in situations:  # grows
             for event in before.possible(self._forward):
-                here, taken = before.after(event)
+                here, decision = before.after(event)
                 if here.acted:
-                    ways.setdefault(edge(taken), []).append(taken.effects)
+                    ways.setdefault(edge(decision), []).append(decision.effects)
                 if here.key not in found:
                     found[here.key] = here
                     situations.append(here)
         for here in sorted(found.values(), key=_Situation.place):
-            self.states[here.run.stage] = [words(effect, self._signame) for effect in here.sent]
+            self.states[here.run.stage] = [effect.words(self._signame) for effect in here.sent]
         order = {stage: place for place, stage in enumerate(self.states)}
         for key in sorted(ways, key=lambda key: order[key[0]]):
             self.edges[key] = [self._words(alike) for alike in zip(*ways[key], strict=True)]
@@ -115,10 +109,10 @@ class Unfolded:
         """An effect in words; `alike` is what it was each time that its edge was found."""
         relayed = dict.fromkeys(self._signame(effect.signum) for effect in alike if isinstance(effect, Relay))
         if relayed:
-            return words(alike[0], lambda _: " or ".join(relayed))
+            return alike[0].words(lambda _: " or ".join(relayed))
         if isinstance(alike[0], Exit) and not alike[0].gave_up:
             return "exit with the code of the first command that failed, else 0"
-        return " or ".join(dict.fromkeys(words(effect, self._signame) for effect in alike))
+        return " or ".join(dict.fromkeys(effect.words(self._signame) for effect in alike))
 
     def _wait(self) -> float:
         """The sum of the clocks from `terminate` to the exit, when each runs out."""
@@ -137,12 +131,12 @@ class _Situation:
         self.run = run
         self.sent = () if run.state is State.EXITED else sent
 
-    def after(self, event: Event) -> tuple[_Situation, Taken]:
+    def after(self, event: Event) -> tuple[_Situation, Decision]:
         """The situation after one event more, and what was decided; this one stays as it is."""
         run = _copied(self.run, {})
-        taken = run.handle(event)
-        new = any(isinstance(effect, SetClock) for effect in taken.effects)
-        return _Situation(run, taken.effects if new else self.sent), taken
+        decision = run.handle(event)
+        new = any(isinstance(effect, SetClock) for effect in decision.effects)
+        return _Situation(run, decision.effects if new else self.sent), decision
 
     @property
     def acted(self) -> bool:
@@ -229,98 +223,49 @@ def caption(unfolded: Unfolded) -> list[str]:
 
 def _or(names: Sequence[str]) -> str:
     """Join names: "A, B or C". An ordinary process can be stopped by fifty signals: then the first few."""
-    if len(names) > MOST:
-        names = [*names[:MOST], f"{len(names) - MOST} others"]
+    if len(names) > MOST_SIGNALS:
+        names = [*names[:MOST_SIGNALS], f"{len(names) - MOST_SIGNALS} others"]
     return " or ".join([*[", ".join(names[:-1])] * (len(names) > 1), *names[-1:]])
 
 
 def mermaid(unfolded: Unfolded) -> str:
-    """A Mermaid state diagram. An edge that stays is a line in its stage's box, under what the step has sent."""
-    arrows: dict[tuple[str, str], list[str]] = {}
-    for key in unfolded.edges:
-        arrows.setdefault((key[0], key[2]), []).append(_label(unfolded, key))
-    lines = ["---", f'title: "{" ".join(caption(unfolded))}"', "---", "stateDiagram-v2"]
-    lines.append(f"    {START} --> {RUNNING}: start")
-    for stage, sent in unfolded.states.items():  # the first line is the title
-        lines += [f"    {_id(stage)}: {line}" for line in [stage, *sent, *arrows.pop((stage, stage), [])]]
-    for (before, after), labels in arrows.items():
-        lines.append(f"    {_id(before)} --> {_id(after)}: {'<br/><br/>'.join(labels)}")
-    lines.append(f"    {EXITED} --> {START}")
-    return "\n".join(lines)
+    """The diagram in Mermaid."""
+    return printers.mermaid(_drawing(unfolded))
 
 
 def dot(unfolded: Unfolded, taken: Mapping[Edge, int] | None = None) -> str:
-    """The same for Graphviz, where an edge that stays is a line beside a loop.
-
-    `taken` has how often a run took each edge: these have their number, and an arrow that is heavy and of the class
-    "taken", as are the stages of that run; all else is thin, grey and of the class "untaken".
-    """
-    times = {key: number for key, number in (taken or {}).items() if number}
-    visited = {RUNNING, *(stage for before, _, after in times for stage in (before, after))}
-    arrows: dict[tuple[str, str, bool], list[str]] = {}
-    for key in unfolded.edges:
-        label = _label(unfolded, key) + (f" \N{MULTIPLICATION SIGN}{times[key]}" if key in times else "")
-        wrapped = label.replace(" / ", " /\n").split("\n") if len(label) > WIDE else [label]
-        arrows.setdefault((key[0], key[2], key in times), []).extend(wrapped)
-
-    def drawn(what: str, *attributes: str, was: bool = True) -> str:
-        how = [] if taken is None else TAKEN if was else UNTAKEN
-        return f"    {what} [{', '.join([*attributes, *how])}];"
-
-    lines = ["digraph lifecycle {", '    graph [fontname="sans-serif", labelloc=t];']
-    lines += ['    node [shape=box, style=rounded, fontname="sans-serif"];']
-    lines += ['    edge [fontname="sans-serif", fontsize=10];', f"    label={_quoted(caption(unfolded))};"]
-    lines += [drawn("start", "shape=point"), drawn(f"start -> {RUNNING}", f"label={_quoted([GAP + 'start'], 'l')}")]
-    # Of the edges in a cycle dot draws upwards the one that leads to a node which stands before the others here.
-    for stage in sorted(unfolded.states, key=lambda stage: (stage == EXITED, _rank(stage))):
-        label = f"label={_quoted([stage, *unfolded.states[stage]])}"
-        lines.append(drawn(_id(stage), label, *(["peripheries=2"] if stage == EXITED else []), was=stage in visited))
-    # Those taken come first: of two loops dot draws the second around the first, and through words of several lines.
-    for (before, after, was), labels in sorted(arrows.items(), key=lambda arrow: not arrow[0][2]):
-        # Ports, or an edge would leave through the words beside the loop.
-        ports = [] if before == after else UP if (0, False) < _rank(after) < _rank(before) else DOWN
-        label = f"label={_quoted([GAP + label for label in labels], 'l')}"
-        lines.append(drawn(f"{_id(before)} -> {_id(after)}", label, *ports, was=was))
-    return "\n".join([*lines, "}"])
+    """The diagram for Graphviz; `taken` says how often a run took each edge."""
+    return printers.dot(_drawing(unfolded, taken))
 
 
 def table(unfolded: Unfolded) -> str:
     """The caption, and a row for each edge, as a Markdown table that can be read in a terminal."""
-    rows = [("from", "event", "to", "does")]
-    for (before, event, after), effects in unfolded.edges.items():
-        rows.append((before, event, after if after != before else "stays", "; ".join(effects) or "no effect"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * widths[3]))
-    lines = [" | ".join(map(str.ljust, row, widths)) for row in rows]
-    return "\n".join([*caption(unfolded), "", *(f"| {line} |" for line in lines)])
+    rows = [
+        (str(before), event, str(after) if after != before else "stays", "; ".join(effects) or "no effect")
+        for (before, event, after), effects in unfolded.edges.items()
+    ]
+    return "\n".join([*caption(unfolded), "", printers.table(("from", "event", "to", "does"), rows, padded=True)])
+
+
+def _drawing(unfolded: Unfolded, taken: Mapping[Edge, int] | None = None) -> Drawing:
+    times = taken or {}
+    ways = [key for key in times if times[key]]
+    visited = {Stage(State.RUNNING), *(stage for before, _, after in ways for stage in (before, after))}
+    boxes = [Box(_id(stage), str(stage), sent, stage.rank) for stage, sent in unfolded.states.items()]
+    arrows = [Arrow(_id(key[0]), _id(key[2]), _label(unfolded, key), times.get(key, 0)) for key in unfolded.edges]
+    end = State.EXITED.name
+    return Drawing(boxes, arrows, end, caption(unfolded), taken is not None, frozenset(map(_id, visited)))
 
 
 def _label(unfolded: Unfolded, key: Edge) -> str:
-    """The event, and what is done; of a step that is sent only its number, for its stage says the rest."""
+    """The event, and what is done. Of a step that is sent, only its number: the box of its stage says the rest."""
     _, event, after = key
     effects = unfolded.edges[key]
     if effects and effects == unfolded.states[after]:
-        effects = [f"step {_step(after)}" + (", again" if _rank(after)[1] else "")]
-    return f"{event} / {', '.join(effects)}" if effects else event  # to Mermaid a semicolon is the end of the line
+        effects = [f"step {after.step}" + (", again" if after.again else "")]
+    return f"{event} / {', '.join(effects)}" if effects else event  # Mermaid takes a semicolon for the end of the line
 
 
-def _step(stage: str) -> int:
-    """The number of the step in force, 0 where none is."""
-    return int(stage.partition("[step ")[2].partition(" ")[0] or 0)
-
-
-def _rank(stage: str) -> tuple[int, bool]:
-    """Its place among the stages of its state."""
-    return _step(stage), "again" in stage
-
-
-def _id(stage: str) -> str:
+def _id(stage: Stage) -> str:
     """What the pictures call a stage: TERMINATING_1, TERMINATING_1_AGAIN."""
-    number, again = _rank(stage)
-    return stage.partition(" ")[0] + (f"_{number}" if number else "") + ("_AGAIN" if again else "")
-
-
-def _quoted(lines: Iterable[str], end: str = "n") -> str:
-    """Lines as a string of DOT; with `end` "l" they begin at the same place, else they are centred."""
-    escaped = (line.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;") for line in lines)
-    return '"' + "".join(f"{line}\\{end}" for line in escaped) + '"'
+    return stage.state.name + (f"_{stage.step}" if stage.step else "") + ("_AGAIN" if stage.again else "")

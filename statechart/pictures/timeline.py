@@ -12,21 +12,22 @@ from itertools import pairwise
 from shlex import join
 from unicodedata import combining, east_asian_width
 
-from statechart import trace
 from statechart.chart import State
-from statechart.lives import LONGEST, Life, Lives, Note, Stage
-from statechart.record import nanoseconds
-from statechart.report import seconds
-from statechart.scale import BROKEN, EVEN, STRETCHED, Scale, Tick, scale, ticks
-from statechart.text import cut, printable
-from statechart.trace import orphan
+from statechart.effects import EFFECTS
+from statechart.events import EVENTS
+from statechart.pictures.lives import NAME_LENGTH, Life, Lives, Note, Phase
+from statechart.pictures.scale import BROKEN, EVEN, STRETCHED, Scale, Tick, scale, ticks
+from statechart.traces.write import nanoseconds
+from statechart.words.decision import parts
+from statechart.words.phrases import orphan, seconds
+from statechart.words.text import cut, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from statechart.lifecycle import Taken
-    from statechart.replay import Trace
+    from statechart.lifecycle import Decision
+    from statechart.traces.read import Trace
 
 WIDTH = 1120
 LETTER = 6.7  # pixels of a character of 11 pixels in any common monospaced font, and a bit more
@@ -42,8 +43,7 @@ MOST_ROWS = 1000  # of the table of events
 MILLISECONDS = 10_000_000  # up to here a time is said in them
 MOST_WORDS = 2000  # characters of our own command line
 DECIDES = ", decides"
-STATES = {state.name for state in State}
-SHORT = STATES - {State.TERMINATING.name, State.RUNNING.name}
+SHORT = {State.DRAINING.name, State.EXITED.name}
 CUTS = {EVEN: "to scale", STRETCHED: "drawn wider than to scale", BROKEN: "cut short"}
 
 BARS = {
@@ -57,12 +57,8 @@ BARS = {
     "decides": "its exit code is that of muinit",
 }
 MARKS = {
-    "forward": "came in, forwarded",
-    "terminate": "came in: stop",
-    "suspend": "suspend",
-    "resume": "resume",
-    "relay": "forwarded",
-    "step": "signal of a step",
+    **{kind.name: kind.mark for kind in EVENTS.values() if kind.mark},
+    **{kind.name: kind.mark for kind in EFFECTS.values() if kind.mark},
     "kill": "SIGKILL",
     "adopted": "adopted",
     "reaped": "ended",
@@ -237,20 +233,20 @@ class _Painter:
                 heads.append((y, head))
                 lanes += [self._lane(life, y + HEAD + n * LANE) for n, life in enumerate(group)]
                 y += HEAD + len(group) * LANE
-        band = [self._segment(stage, until) for stage, until in pairwise([*lives.stages, Stage(lives.last, "")])]
+        band = [self._segment(phase, until) for phase, until in pairwise([*lives.phases, Phase(lives.last, None)])]
         signals = [*self._marks(lives.signals)]
         kinds = {lane.outcome for lane in lanes} | {mark.kind for lane in lanes for mark in lane.marks}
         kinds |= {mark.kind for mark in signals}
         kinds |= {"decides" for lane in lanes if lane.decides}
         kinds |= {"dashed" for kind in self._scale.kinds if kind != EVEN}
         legend = [*self._legend(kinds, y + GAP + LINE)]
-        changes = (stage.moment for stage in lives.stages)
-        rows = self._found.taken
+        changes = (phase.moment for phase in lives.phases)
+        rows = self._found.decisions
         left_out = max(len(rows) - MOST_ROWS, 0)
         if left_out:
             rows = [*rows[: MOST_ROWS // 2], *rows[-MOST_ROWS // 2 :]]
         end = self._found.end
-        ends = f"the trace ends in {lives.stages[-1].name}: nothing is known of the rest"
+        ends = f"the trace ends in {lives.phases[-1].name}: nothing is known of the rest"
         why = cut(printable(end.why).removeprefix(f"exit {end.code}: "), MOST_WORDS) if end else ends
         name = f"exit {end.code}"[:CODE] if end else "no end"
         beside = GAP * 3 + len(name) * CODE
@@ -274,7 +270,7 @@ class _Painter:
             knots=[*self._knots()],
             cuts=[*self._cuts()],
             legend=legend,
-            rows=[self._row(taken) for _, taken in rows],
+            rows=[self._row(decision) for _, decision in rows],
             left_out=left_out,
         )
 
@@ -300,11 +296,11 @@ class _Painter:
 
     def _least(self, room: float) -> Iterator[float]:
         """How wide each gap between two moments must be: what happens shall be seen, and each state."""
-        stages = {stage.moment: stage for stage in self._lives.stages}
+        phases = {phase.moment: phase for phase in self._lives.phases}
         gaps = range(self._lives.last)
         apart = min(APART, room * 0.4 / len(gaps))
-        changes = [gap for gap in gaps if gap + 1 in stages or gap + 1 == self._lives.last]
-        wide = {gap: _narrowest(stages[gap]) if gap in stages else NARROWEST for gap in changes}
+        changes = [gap for gap in gaps if gap + 1 in phases or gap + 1 == self._lives.last]
+        wide = {gap: _narrowest(phases[gap]) if gap in phases else NARROWEST for gap in changes}
         less = min(1.0, room * 0.4 / sum(wide.values()))
         times = self._lives.times
         for gap in gaps:
@@ -343,22 +339,21 @@ class _Painter:
 
     # The band
 
-    def _segment(self, stage: Stage, until: Stage) -> Segment:
-        span = self._span(stage.moment, until.moment)
-        state, step = _parts(stage)
-        number, _, of = step.removeprefix("step ").partition(" of ")
-        texts = [f"{state} {step}: {stage.step}", f"{state} {step}", f"{state} {number}/{of}", state, f"{number}/{of}"]
-        if not step:
-            texts = [stage.name]
-        elif not stage.step:
-            texts.pop(0)
+    def _segment(self, phase: Phase, until: Phase) -> Segment:
+        span = self._span(phase.moment, until.moment)
+        stage = phase.stage
+        texts, look = [phase.name], "lost"
+        if stage is not None:
+            look = stage.state.name.lower() + (" even" if stage.step and not stage.step % 2 else "")
+        if stage is not None and stage.step:
+            state, step, number = stage.state.name, stage.words, f"{stage.step}/{stage.of}"
+            texts = [f"{state} {step}", f"{state} {number}", state, number]
+            if phase.step:
+                texts.insert(0, f"{state} {step}: {phase.step}")
         text = next((text for text in texts if (cells(text) + 1) * LETTER <= span.width), "")
-        look = "lost" if stage.lost else state.lower() if state in STATES else "unknown"
-        if number.isdecimal() and int(number) % 2 == 0:
-            look += " even"
-        lines = [stage.name, *([stage.step] if stage.step else []), f"from {exact(span.start)}"]
+        lines = [phase.name, *([phase.step] if phase.step else []), f"from {exact(span.start)}"]
         lines.append(f"to {exact(span.end)}: {lasting(span.end - span.start)}")
-        return Segment(span, stage.name, look, text, "\n".join(lines))
+        return Segment(span, phase.name, look, text, "\n".join(lines))
 
     # The lanes
 
@@ -422,7 +417,7 @@ class _Painter:
         times = self._lives.times
         x = self._x(first.moment)
         texts = [*dict.fromkeys(note.text for note in group)]
-        text = cut(", ".join(texts), LONGEST) + (f" x {len(group)}" if len(group) > 1 else "")
+        text = cut(", ".join(texts), NAME_LENGTH) + (f" x {len(group)}" if len(group) > 1 else "")
         label = text if (cells(text) + 2) * LETTER <= until - x - GAP else ""
         when = f"at {exact(times[first.moment])}"
         if len(group) > 1:
@@ -460,10 +455,10 @@ class _Painter:
         if not self._lives.certain:
             yield "colours", "by exit code alone: lines are missing, or this muinit would have decided otherwise"
 
-    def _row(self, taken: Taken) -> Row:
-        texts = taken.before, taken.after, *trace.parts(self._lives.run, taken, self._lives.signame)
-        shown = [cut(printable(text), LONGEST) for text in texts]
-        return Row(nanoseconds(taken.event.at), f"{taken.event.at:.3f} s", *shown)
+    def _row(self, decision: Decision) -> Row:
+        said = parts(self._lives.run, decision, self._lives.signame)
+        shown = [cut(printable(text), NAME_LENGTH) for text in (str(decision.before), str(decision.after), *said)]
+        return Row(nanoseconds(decision.event.at), f"{decision.event.at:.3f} s", *shown)
 
 
 def exact(at: int) -> str:
@@ -484,15 +479,10 @@ def _fate(life: Life) -> str:
     return life.text + (DECIDES if life.decides else "")
 
 
-def _parts(stage: Stage) -> tuple[str, str]:
-    state, _, step = stage.name.partition(" [")
-    return (stage.name, "") if stage.lost else (state, step.removesuffix("]"))
-
-
-def _narrowest(stage: Stage) -> float:
-    """The least width of a stage that nothing happens in: room for a short name, or for "1/2"."""
-    state, _ = _parts(stage)
-    return (len(state) + 1.5) * LETTER if state in SHORT else NARROWEST
+def _narrowest(phase: Phase) -> float:
+    """The least width of a phase in which nothing happens: room for a short name, or for "1/2"."""
+    name = phase.stage.state.name if phase.stage else phase.name
+    return (len(name) + 1.5) * LETTER if name in SHORT else NARROWEST
 
 
 def _date(time: float) -> str:

@@ -15,13 +15,13 @@ from xml.etree import ElementTree as ET
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from statechart import timeline, unfold
-from statechart.text import printable
-from statechart.timeline import Picture
+from statechart.pictures import search, timeline
+from statechart.pictures.timeline import Picture
+from statechart.words.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from statechart.replay import Trace
+    from statechart.traces.read import Trace
 
 GRAPHVIZ = "The diagram needs Graphviz: apt-get install graphviz, or whatever gives you the program dot."
 PATIENCE = 20  # seconds for dot
@@ -44,7 +44,7 @@ def html(found: Trace) -> tuple[str, str]:
 
 def diagram(found: Trace) -> tuple[Markup, str]:
     """The lifecycle as SVG, the way of the run drawn heavy; or nothing, and why."""
-    run = found.run()
+    run = found.begin()
     if len(run.steps) > MOST_STEPS:
         return Markup(), f"The diagram is left out: {len(run.steps)} steps are more than it can show."
     program = shutil.which("dot")
@@ -52,10 +52,10 @@ def diagram(found: Trace) -> tuple[Markup, str]:
         return Markup(), GRAPHVIZ
     numbers = found.header["signals"]
     forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
-    unfolded = unfold.Unfolded(
+    unfolded = search.Unfolded(
         run.steps, run.timeout, forward, lambda number: printable(found.signame(number)), stop=stop
     )
-    graph = unfold.dot(unfolded, Counter(unfold.edge(taken) for _, taken in found.taken))
+    graph = search.dot(unfolded, Counter(search.edge(decision) for _, decision in found.decisions))
     command = [program, "-Tsvg"]
     try:
         done = subprocess.run(command, input=graph.encode(), capture_output=True, timeout=PATIENCE, check=True)  # noqa: S603
@@ -107,7 +107,7 @@ def _render(name: str, picture: Picture, **more: object) -> str:
 def _templates() -> Environment:
     """Everything that is written is escaped, for XML and for the eye."""
     templates = Environment(
-        loader=PackageLoader("statechart"),
+        loader=PackageLoader("statechart.pictures"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,1 @@
+"""A decision as a line of JSON: written by a running muinit, read and replayed elsewhere."""

@@ -1,0 +1,1 @@
+"""How muinit says what it knows: one place for each word."""
