@@ -66,7 +66,8 @@ import _signal
 import os
 from errno import ENOENT, ENOTDIR
 
-from muinit import cli, lastresort, signals
+from muinit import lastresort, signals
+from muinit.options import QUIET, VERBOSE, Options, UsageError, parse
 from muinit.kernel import Kernel
 
 TYPE_CHECKING = False
@@ -85,14 +86,14 @@ def main() -> int:
     options = log = kernel = None
     sys.stderr = None  # Python writes to it about errors in finalizers, and waits for its reader
     try:
-        options = cli.parse(sys.argv[1:])
+        options = parse(sys.argv[1:])
         if options.show:
             return _show(options)
         log = _log(options.termination_log)
         trace = _open_trace(options.trace_file)
         kernel = Kernel(CALLERS_MASK)
         return _supervise(kernel, options, trace, log)
-    except cli.UsageError as error:
+    except UsageError as error:
         return _complain(str(error), log or _log(error.termination_log))
     except BaseException as error:  # muinit itself is broken. Whatever it is, nobody may be left behind.
         stopped, tries = kernel is None or options is None, 0
@@ -141,10 +142,10 @@ def _open_trace(path: str) -> int | None:
     try:
         return tracefile.open_file(path)
     except OSError as error:
-        raise cli.UsageError(f"--trace-file '{path}': {error.strerror}") from None
+        raise UsageError(f"--trace-file '{path}': {error.strerror}") from None
 
 
-def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "TerminationLog | None") -> int:
+def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "TerminationLog | None") -> int:
     started_at = kernel.now()
     adopting = kernel.adopt_orphans()
     inherited = kernel.children()  # of a caller that became us
@@ -179,7 +180,7 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     ]
     life = Lifecycle(commands, options.steps, options.timeout)
     watch = None
-    if options.verbose or options.trace or trace is not None:
+    if options.verbosity == VERBOSE or options.trace_states or trace is not None:
         watch = stderr.attempt("the trace", _watch, life, options, stderr, trace)
     if watch is not None:
         watch.started(sys.argv, meaning, kernel.now() - started_at)
@@ -203,7 +204,8 @@ def _supervise(kernel: Kernel, options: cli.Options, trace: int | None, log: "Te
     if watch is not None:
         watch.ended(end.code, why, survivors, at)
     verdict = Verdict(life, signals.name)
-    if options.verbose or (not options.quiet and (end.code or stderr.attempt("the reason", verdict.noteworthy))):
+    asked, silent = options.verbosity == VERBOSE, options.verbosity == QUIET
+    if asked or (not silent and (end.code or stderr.attempt("the reason", verdict.noteworthy))):
         stderr.attempt("the last line", say, why)
     if log is not None:
         stderr.attempt("the termination log", _write, log, why, say)
@@ -225,7 +227,7 @@ def _why(life: "Lifecycle", survivors: list[str], at: float, oom_kills: int | No
     return Verdict(life, signals.name, out_of_memory=out_of_memory).sentence(survivors, at)
 
 
-def _meanings(kernel: Kernel, options: cli.Options) -> dict[int, str]:
+def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
     """What each signal means to this run, by number."""
     from statechart.meanings import meanings
 
@@ -239,7 +241,7 @@ def _meanings(kernel: Kernel, options: cli.Options) -> dict[int, str]:
     )
 
 
-def _start(kernel: Kernel, options: cli.Options) -> tuple[list[int | None], OSError | None]:
+def _start(kernel: Kernel, options: Options) -> tuple[list[int | None], OSError | None]:
     """Start the commands in order: their pids, and what the kernel said of the first that cannot be started.
 
     No more are started after that one, nor once a signal that stops us has come. The first is started all the same:
@@ -284,7 +286,7 @@ def _write(log: "TerminationLog", text: str, say: "Callable[[str], None]") -> No
         say(f"warning: cannot write the termination log {log.path}: {error.strerror}")
 
 
-def _show(options: cli.Options) -> int:
+def _show(options: Options) -> int:
     """Print on stdout what was asked for in place of a run."""
     from muinit import show
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import _signal
 import os
 
-from muinit import signals, usage
+from muinit import help as usage
+from muinit import signals
+from muinit.options import FORMATS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from muinit.cli import Options
+    from muinit.options import Options
 
 
 _PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h
@@ -46,9 +48,9 @@ def die(signum: int) -> int:
 
 def text(options: Options) -> str:
     """What was asked for. Raises CannotShowError."""
-    if options.show == "--diagram":
+    if options.show in FORMATS:
         return _diagram(options)
-    return usage.TEXT if options.show == "--help" else usage.VERSION
+    return usage.TEXT if options.show == "help" else usage.VERSION
 
 
 def _diagram(options: Options) -> str:
@@ -65,9 +67,9 @@ def _diagram(options: Options) -> str:
         commands=1 if len(options.commands) == 1 else 2,
         stop=[number for number, what in meaning.items() if what == STOP],
     )
-    if options.diagram == "svg":
+    if options.show == "svg":
         return _svg(search.dot(unfolded))
-    output = {"mermaid": search.mermaid, "dot": search.dot, "table": search.table}[options.diagram]
+    output = {"mermaid": search.mermaid, "dot": search.dot, "table": search.table}[options.show]
     return output(unfolded) + "\n"
 
 

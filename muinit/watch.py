@@ -6,6 +6,7 @@ import os
 from time import time
 
 from muinit import __version__, signals
+from muinit.options import VERBOSE
 from muinit.tracefile import TraceFile
 from statechart.meanings import FORWARD, STOP
 from statechart.traces import write
@@ -16,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from muinit.cli import Options
+    from muinit.options import Options
     from muinit.stderr import Stderr
     from statechart.lifecycle import Decision, Lifecycle
 
@@ -29,9 +30,9 @@ class Watch:
 
     def __init__(self, run: Lifecycle, options: Options, stderr: Stderr, file: int | None) -> None:
         self._run = run
-        self._tracing = options.trace
-        self._colour = options.trace and _has_colours()
-        self._story = Story(run, signals.name) if options.verbose else None
+        self._tracing = options.trace_states
+        self._colour = options.trace_states and _has_colours()
+        self._story = Story(run, signals.name) if options.verbosity == VERBOSE else None
         self._stderr = stderr
         self._file = None if file is None else TraceFile(file, stderr.line)
 

@@ -36,7 +36,7 @@ ALWAYS = {"SIGCHLD": REAP, "SIGCONT": RESUME, "SIGTERM": STOP}
 # often does not know it. Engines mean number 37 when they say RTMIN+3 (moby's sys/signal), whatever the C library
 # calls it: musl has it as RTMIN+2.
 FORWARD_BY_DEFAULT = "SIGINT"
-STOP_BY_DEFAULT = frozenset({"SIGQUIT", "SIGPWR"})
+STOP_BY_DEFAULT = ("SIGQUIT", "SIGPWR")
 STOP_BY_DEFAULT_NUMBER = 37
 
 SENDERS = {  # who stops or signals a container with it, for the README
@@ -51,6 +51,11 @@ SENDERS = {  # who stops or signals a container with it, for the README
     "SIGTSTP": "Ctrl-Z",
     "SIGCONT": "`fg`, `bg`",
 }
+
+
+def defaults() -> tuple[str, str]:
+    """What is forwarded, and what stops, where no signal was named: "INT", "QUIT,PWR,RTMIN+3"."""
+    return FORWARD_BY_DEFAULT[3:], ",".join([*(name[3:] for name in STOP_BY_DEFAULT), "RTMIN+3"])
 
 
 def cannot_be_forwarded(name: str) -> str:

@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from muinit import signals, usage
+from muinit import help as usage
+from muinit import signals
 from statechart import meanings
 from statechart.pictures import diagram
 from tests import exit_table

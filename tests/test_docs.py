@@ -76,9 +76,9 @@ def test_an_image_gets_nothing_that_git_ignores() -> None:
 
 
 def test_every_option_is_in_the_readme() -> None:
-    from muinit.cli import OPTIONS
+    from muinit.options import OPTIONS
 
-    assert all(long in TEXT for _, long, _, _ in OPTIONS)
+    assert all(option.long in TEXT for option in OPTIONS)
 
 
 def test_every_file_that_the_readme_shows_or_links_to_exists() -> None:

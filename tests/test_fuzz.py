@@ -11,8 +11,9 @@ from unittest import mock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from muinit import cli, isolated, signals
+from muinit import isolated, signals
 from muinit.loop import ending
+from muinit.options import OPTIONS, UsageError, parse
 from muinit.procfs import parse_children, parse_stat
 from muinit.stderr import descriptor
 from statechart.pictures.timeline import picture
@@ -28,7 +29,7 @@ always = settings(max_examples=100, deadline=None, derandomize=True, database=No
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=40)  # lone surrogates and NUL too
 PIECES = ["", "-", "--", "---", "=", ",", ".", "+", "0", "9" * 5000, "1e5", "inf", "TERM", "SIGKILL", "RTMIN+3", "a"]
 PIECES += ["\udcff", "\0", "\n", "\u017fIGTERM", "\u0661", "\u00b2"]
-FLAGS = [word for short, long, *_ in cli.OPTIONS for word in (short, long) if word]
+FLAGS = [flag for option in OPTIONS for flag in (option.short, option.long) if flag]
 WORDS = st.one_of(
     ANY_TEXT,
     st.sampled_from(FLAGS + PIECES),
@@ -39,8 +40,8 @@ WORDS = st.one_of(
 @always
 @given(st.lists(WORDS, max_size=8))
 def test_arguments(argv: list[str]) -> None:
-    with suppress(cli.UsageError):
-        options = cli.parse(argv)
+    with suppress(UsageError):
+        options = parse(argv)
         assert options.show or (options.commands and all(options.commands))
         assert set(options.steps) | set(options.forward) <= signals.ALL
         assert options.timeout >= 0

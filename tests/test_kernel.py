@@ -199,9 +199,9 @@ def test_a_process_is_described_whatever_its_name() -> None:
 def test_a_signal_that_stops_stops_the_starting_after_the_first() -> None:
     """SIGTERM does, and whatever else stops this run; SIGINT is forwarded, to those that are started."""
     script = (
-        "from muinit import __main__ as m, cli\n"
+        "from muinit import __main__ as m, options\n"
         "def started(*words):\n"
-        "    pids, _ = m._start(k, cli.parse([*words, *['---', 'true'] * 3]))\n"
+        "    pids, _ = m._start(k, options.parse([*words, *['---', 'true'] * 3]))\n"
         "    return len(pids) - pids.count(None)\n"
         "me(signal.SIGINT, signal.SIGWINCH)\n"
         "print(started(), started('--stop-on', 'WINCH'), started('--stop-on', 'INT'))\n"

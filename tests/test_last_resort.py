@@ -446,7 +446,7 @@ def test_without_ctypes_there_is_the_warning(error: str) -> None:
 
 
 def test_an_internal_error_before_anything_was_started(tmp_path: Path) -> None:
-    bug = "from muinit import cli\ndef bug(*_): raise RuntimeError('a bug')\ncli.parse = bug"
+    bug = "def bug(*_): raise RuntimeError('a bug')\nm.parse = bug"
     with Broken(bug, ["touch", str(tmp_path / "started")]) as it:
         it.end_with("RuntimeError: a bug")
     assert not (tmp_path / "started").exists()

@@ -68,7 +68,16 @@ def test_transitions_is_imported_in_one_module() -> None:
 
 def test_the_two_halves_meet_in_the_loop_and_where_it_is_set_up_or_shown() -> None:
     joined = [path.name for path in INIT if "statechart" in imports(path)]
-    assert joined == ["__main__.py", "cli.py", "loop.py", "procfs.py", "show.py", "stderr.py", "watch.py"]
+    assert joined == [
+        "__main__.py",
+        "help.py",
+        "loop.py",
+        "options.py",
+        "procfs.py",
+        "show.py",
+        "stderr.py",
+        "watch.py",
+    ]
     assert "from statechart.text import printable" in (ROOT / "muinit/procfs.py").read_text()
 
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muinit import cli, signals
+from muinit import signals
 from muinit.loop import Loop
+from muinit.options import parse
 from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.meanings import NOTHING, meanings
 from statechart.words.decision import line, start
@@ -341,7 +342,7 @@ def plain(lines: list[str], names: dict[int, str]) -> list[str]:
 
 def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
     """Play it on the simulated kernel, with nothing between two system calls; also what was seen after each deed."""
-    options = cli.parse([*scenario.options.split(), *(word for _ in scenario.commands for word in ("---", "kid"))])
+    options = parse([*scenario.options.split(), *(word for _ in scenario.commands for word in ("---", "kid"))])
     kernel = SimKernel(lambda: 0.0)
     commands = [Command(rules[:1], kernel.start(program(*rules))) for rules in scenario.commands]
     lines: list[str] = []

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muinit import cli, signals
+from muinit import signals
+from muinit.options import parse
 from statechart.chart import State
 from statechart.events import (
     CommandEnded,
@@ -50,7 +51,7 @@ ACTING: set[Row] = {(arc.source, name, arc.guard, arc.dest or arc.source) for na
 
 
 def unfolded(options: str = "", commands: int = 2) -> Unfolded:
-    parsed = cli.parse(["--diagram", *options.split()])
+    parsed = parse(["--diagram", *options.split()])
     return Unfolded(parsed.steps, parsed.timeout, parsed.forward or [INT], signals.name, commands, stop=STOP)
 
 
@@ -280,7 +281,7 @@ def test_no_run_leaves_the_picture(data: st.DataObject, steps: list[int], timeou
     found = Unfolded(steps, timeout, [HUP, INT], signals.name, commands=min(commands, 2))
     again = steps.index(KILL) if KILL in steps else len(steps)
     last = len(steps) if timeout < math.inf else 1
-    assert list(found.states) == stages(len(steps), last, again if timeout < math.inf else 0)
+    assert [*map(str, found.states)] == stages(len(steps), last, again if timeout < math.inf else 0)
     run, clock = Lifecycle([Command(["a"], 2 + n) for n in range(commands)], steps, timeout), None
     stop = 0.0
     while run.state is not State.EXITED and data.draw(st.integers(0, 20)):
@@ -689,9 +690,9 @@ def test_ctrl_c_ends_a_dot_that_takes_too_long(tmp_path: Path, whom: str) -> Non
     [
         ("--diagram png", "muinit: --diagram 'png': expected a format (mermaid, dot, svg, table)\n"),
         ("--diagram=", "muinit: --diagram '': expected a format (mermaid, dot, svg, table)\n"),
-        ("--diagram -k NOPE", "muinit: -k 'NOPE': 'NOPE' is no signal"),
+        ("--diagram -k NOPE", "muinit: -k 'NOPE': 'NOPE' is not a signal"),
         ("-t soon --diagram", "muinit: -t 'soon': expected seconds"),
-        ("--diagram dot word", "muinit: argument before '---' 'word'"),
+        ("--diagram dot word", "muinit: unexpected argument 'word' before '---'"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_no_picture(argv: str, message: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from muinit import __version__
-from muinit.cli import OPTIONS
+from muinit.options import OPTIONS
+from statechart import meanings
 
 SECTIONS = """\
 COMMANDS
@@ -53,12 +54,21 @@ DIAGRAM
 """
 
 
+def _defaults() -> dict[str, str]:
+    """What stands behind "default:" for each field that has a default worth naming."""
+    forward, stop_on = meanings.defaults()
+    words = {option.field: option.default for option in OPTIONS if option.default}
+    return words | {"forward": forward, "stop_on": stop_on}
+
+
 def _options() -> str:
     """The list of options, a line each, the long names below one another."""
-    lines = []
-    for short, long, metavar, words in OPTIONS:
-        flags = f"{short or '  '}{',' if short else ' '} {long}{'' if metavar.startswith('[=') else ' '}{metavar}"
-        lines.append(f"  {flags:30} {words}\n")
+    lines, defaults = [], _defaults()
+    for option in OPTIONS:
+        value = option.metavar if option.metavar.startswith("[=") else f" {option.metavar}"
+        flags = f"{option.short or '  '}{',' if option.short else ' '} {option.long}{value}"
+        default = f"; default: {defaults[option.field]}" if option.field in defaults else ""
+        lines.append(f"  {flags:30} {option.words}{default}\n")
     return "".join(lines)
 
 

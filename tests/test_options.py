@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import muinit
-from muinit import cli, usage
-from muinit.cli import UsageError, parse
+from muinit import help as usage
+from muinit import signals
+from muinit.options import OPTIONS, QUIET, VERBOSE, Option, Options, UsageError, parse
+from statechart import meanings
 from tests.conftest import need, why_no_namespace
 from tests.harness import AS_INIT, MUINIT, PATIENCE, status, wait_for
 
@@ -26,10 +28,9 @@ def test_the_defaults() -> None:
     assert options.steps == [15, 9]
     assert options.forward == []  # SIGINT, unless the caller had it ignored
     assert options.timeout == 2.0
-    assert not options.trace
-    assert not options.quiet
-    assert not options.verbose
-    assert options.trace_file == options.termination_log == ""
+    assert not options.trace_states
+    assert not options.verbosity
+    assert options.trace_file == options.termination_log == options.show == ""
 
 
 @pytest.mark.parametrize(
@@ -49,32 +50,83 @@ def test_the_defaults() -> None:
         ("-t5", "timeout", 5.0),
         ("-t inf", "timeout", math.inf),
         ("--timeout=.5", "timeout", 0.5),
-        ("--trace-states", "trace", True),
-        ("-q", "quiet", True),
-        ("--quiet", "quiet", True),
-        ("-v", "verbose", True),
-        ("--verbose", "verbose", True),
-        ("-q -v", "quiet", False),
-        ("-vq", "verbose", False),
+        ("--trace-states", "trace_states", True),
+        ("-q", "verbosity", QUIET),
+        ("--quiet", "verbosity", QUIET),
+        ("-v", "verbosity", VERBOSE),
+        ("--verbose", "verbosity", VERBOSE),
+        ("-q -v", "verbosity", VERBOSE),
+        ("-vq", "verbosity", QUIET),
         ("--trace-file run.jsonl", "trace_file", "run.jsonl"),
         ("--trace-file=-q", "trace_file", "-q"),
         ("--termination-log", "termination_log", "/dev/termination-log"),
-        ("--termination-log -q", "quiet", True),
+        ("--termination-log -q", "verbosity", QUIET),
         ("--termination-log=here", "termination_log", "here"),
-        ("--diagram", "show", "--diagram"),
-        ("--diagram", "diagram", "mermaid"),
-        ("--diagram -q", "diagram", "mermaid"),
-        ("--diagram dot -t 5", "diagram", "dot"),
-        ("--diagram=svg", "diagram", "svg"),
+        ("--diagram", "show", "mermaid"),
+        ("--diagram -q", "show", "mermaid"),
+        ("--diagram dot -t 5", "show", "dot"),
+        ("--diagram=svg", "show", "svg"),
         ("-t 5 --diagram table", "timeout", 5.0),
         ("--diagram table -t 5", "timeout", 5.0),
-        ("-qh", "show", "--help"),
-        ("--diagram -V", "show", "--version"),
-        ("-V -k nonsense", "show", "--version"),
+        ("-qh", "show", "help"),
+        ("--diagram -V", "show", "version"),
+        ("-V -k nonsense", "show", "version"),
     ],
 )
 def test_options(words: str, field: str, value: object) -> None:
     assert getattr(parse([*words.split(), *COMMAND]), field) == value
+
+
+# Every row of the list
+
+each_row = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)
+VALUES = {"SIGNALS": "HUP", "SECONDS": "7", "PATH": "x", "[=PATH]": "x", "[FORMAT]": "dot"}  # by metavar
+
+
+def test_every_field_has_a_row_and_every_row_a_field() -> None:
+    assert {option.field for option in OPTIONS} | {"commands"} == set(Options.__slots__)
+    assert all(getattr(Options(), name) is not None for name in Options.__slots__), "each has a type and a first value"
+    flags = [flag for option in OPTIONS for flag in (option.short, option.long) if flag]
+    assert len(flags) == len(set(flags))
+
+
+@each_row
+def test_a_row_is_read_in_each_of_its_spellings(option: Option) -> None:
+    before = getattr(parse(COMMAND), option.field)
+    value = VALUES.get(option.metavar, "")
+    spellings = [[f"{option.long}={value}" if value else option.long]]
+    spellings += [[f"{option.short}{value}"]] if option.short else []
+    if value and not option.metavar.startswith("[="):
+        spellings += [[flag, value] for flag in (option.long, option.short) if flag]
+    for words in spellings:
+        found = getattr(parse([*words, *COMMAND]), option.field)
+        assert found != before
+        assert found == (option.convert(option.long, value) if option.convert else option.constant)
+    if option.without and option.convert:
+        left_out = getattr(parse([option.long, *COMMAND]), option.field)
+        assert left_out == option.convert(option.long, option.without)
+
+
+@each_row
+def test_a_row_is_in_the_help(option: Option) -> None:
+    """With each spelling, its value, its words, and a default that is what counts where it was not typed."""
+    (line,) = [line for line in usage.TEXT.splitlines() if line[6:].startswith(option.long)]
+    value = option.metavar if option.metavar.startswith("[=") else f" {option.metavar}".rstrip()
+    assert line.startswith(f"  {option.short}, {option.long}{value}" if option.short else f"      {option.long}{value}")
+    assert option.words in line
+    if option.default and option.convert:
+        assert line.endswith(f"{option.words}; default: {option.default}")
+        assert getattr(parse(COMMAND), option.field) == option.convert(option.long, option.default)
+
+
+def test_the_defaults_in_the_help_are_those_that_count() -> None:
+    """Of -s and --stop-on, which are empty where nothing was typed."""
+    known = meanings.meanings(signals.by_name(), init=True)
+    for long, what in (("--forward-signals", meanings.FORWARD), ("--stop-on", meanings.STOP)):
+        (line,) = [line for line in usage.TEXT.splitlines() if f"{long} SIGNALS" in line]
+        said = parse([f"{long}={line.rpartition('default: ')[2]}", *COMMAND])
+        numbers = {number for number, meaning in known.items() if meaning == what} - {signals.SIGTERM}
+        assert {*said.forward, *said.stop_on} == numbers
 
 
 @pytest.mark.parametrize(
@@ -95,38 +147,38 @@ BAD = [
     ("--frobnicate", "unknown option '--frobnicate'"),
     ("-qx", "unknown option '-x'"),
     ("-q-quiet", "unknown option '-q-quiet'"),
-    ("-k \u017fIGTERM", "is no signal"),
-    ("-", "argument before '---' '-'"),
-    ("word", "argument before '---' 'word'"),
+    ("-k \u017fIGTERM", "is not a signal"),
+    ("-", "unexpected argument '-' before '---'"),
+    ("word", "unexpected argument 'word' before '---'"),
     ("-k", "-k needs a value: -k SIGNALS"),
     ("--timeout", "--timeout needs a value: --timeout SECONDS"),
     ("--quiet=yes", "--quiet takes no value, but was given 'yes'"),
     ("--trace-file", "--trace-file needs a value: --trace-file PATH"),
     ("--trace-file=", "--trace-file '': expected a path"),
     ("--termination-log=", "--termination-log '': expected a path"),
-    ("--termination-log x", "argument before '---' 'x'"),
+    ("--termination-log x", "unexpected argument 'x' before '---'"),
     ("--diagram png", "--diagram 'png': expected a format (mermaid, dot, svg, table)"),
     ("--diagram=", "--diagram '': expected a format (mermaid, dot, svg, table)"),
-    ("--diagram -k NOPE", "-k 'NOPE': 'NOPE' is no signal"),
+    ("--diagram -k NOPE", "-k 'NOPE': 'NOPE' is not a signal"),
     ("--stop-signals=", "--stop-signals '': expected at least one signal"),
-    ("-k NOPE", "-k 'NOPE': 'NOPE' is no signal; expected names (TERM, SIGTERM, RTMIN+3) or numbers (1 to 64"),
-    ("-k 0", "-k '0': '0' is no signal"),
-    ("-k 65", "-k '65': '65' is no signal"),
-    ("-k -1", "-k '-1': '-1' is no signal"),
-    ("-k 32", "-k '32': '32' is no signal"),
-    ("-k RTMIN+31", "'RTMIN+31' is no signal"),
-    ("-k RTMAX+1", "'RTMAX+1' is no signal"),
-    ("-k TERM+1", "'TERM+1' is no signal"),
-    ("-k RTMIN+", "'RTMIN+' is no signal"),
-    ("-k _DFL", "'_DFL' is no signal"),
-    ("-k SIGSIGTERM", "'SIGSIGTERM' is no signal"),
-    ("-k 15:9", "'15:9' is no signal"),
-    ("-k 15;9", "'15;9' is no signal"),
-    ("-k 15,,9", "-k '15,,9': '' is no signal"),
-    ("-k \u0661", "is no signal"),
-    ("-k STOP", "-k 'STOP': SIGSTOP ends nobody, and cannot be caught; expected signals other than STOP"),
-    ("-k TERM,sigstop,KILL", "-k 'TERM,sigstop,KILL': SIGSTOP ends nobody"),
-    ("--stop-signals=19", "--stop-signals '19': SIGSTOP ends nobody"),
+    ("-k NOPE", "-k 'NOPE': 'NOPE' is not a signal; expected names (TERM, SIGTERM, RTMIN+3) or numbers (1 to 64"),
+    ("-k 0", "-k '0': '0' is not a signal"),
+    ("-k 65", "-k '65': '65' is not a signal"),
+    ("-k -1", "-k '-1': '-1' is not a signal"),
+    ("-k 32", "-k '32': '32' is not a signal"),
+    ("-k RTMIN+31", "'RTMIN+31' is not a signal"),
+    ("-k RTMAX+1", "'RTMAX+1' is not a signal"),
+    ("-k TERM+1", "'TERM+1' is not a signal"),
+    ("-k RTMIN+", "'RTMIN+' is not a signal"),
+    ("-k _DFL", "'_DFL' is not a signal"),
+    ("-k SIGSIGTERM", "'SIGSIGTERM' is not a signal"),
+    ("-k 15:9", "'15:9' is not a signal"),
+    ("-k 15;9", "'15;9' is not a signal"),
+    ("-k 15,,9", "-k '15,,9': '' is not a signal"),
+    ("-k \u0661", "is not a signal"),
+    ("-k STOP", "-k 'STOP': SIGSTOP stops no program for good, and cannot be caught; expected signals other than STOP"),
+    ("-k TERM,sigstop,KILL", "-k 'TERM,sigstop,KILL': SIGSTOP stops no program for good"),
+    ("--stop-signals=19", "--stop-signals '19': SIGSTOP stops no program for good"),
     ("-t -1", "-t '-1': expected seconds, 0 or more (2, 0.5, inf)"),
     ("-t 2s", "-t '2s': expected seconds"),
     ("-t nan", "-t 'nan': expected seconds"),
@@ -140,7 +192,7 @@ BAD = [
     ("--stop-on CHLD", "SIGCHLD is how muinit learns that a child has ended"),
     ("--stop-on CONT", "SIGCONT resumes the commands"),
     ("--stop-on ABRT", "SIGABRT means that muinit itself is broken"),
-    ("--stop-on INT,,QUIT", "--stop-on 'INT,,QUIT': '' is no signal"),
+    ("--stop-on INT,,QUIT", "--stop-on 'INT,,QUIT': '' is not a signal"),
     ("--stop-on=", "--stop-on '': expected at least one signal"),
     ("--stop-on", "--stop-on needs a value: --stop-on SIGNALS"),
     ("-s HUP,USR1 --stop-on USR1,HUP,2", "-s and --stop-on both name SIGHUP, SIGUSR1: expected a signal in one"),
@@ -173,7 +225,7 @@ def muinit_says(*argv: str) -> subprocess.CompletedProcess[str]:
 def test_bad_input_exits_1_and_starts_nothing(tmp_path: Path) -> None:
     done = muinit_says("-k", "a\nb", "---", "touch", str(tmp_path / "started"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("muinit: -k 'a\\nb': 'a\\nb' is no signal; expected names")
+    assert done.stderr.startswith("muinit: -k 'a\\nb': 'a\\nb' is not a signal; expected names")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "started").exists()
 
@@ -184,9 +236,6 @@ def test_help_is_on_stdout(flag: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, usage.TEXT, "")
     for section in ("COMMANDS", "SIGNALS", "TERMINATION", "EXIT STATUS"):
         assert f"\n{section}\n" in usage.TEXT
-    for short, long, metavar, _ in cli.OPTIONS:
-        flags = long + ("" if metavar.startswith("[=") else " ") + metavar
-        assert (f"{short}, {flags}" if short else f"      {flags}") in usage.TEXT
     assert max(map(len, usage.TEXT.splitlines())) <= 80
 
 
