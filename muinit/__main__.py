@@ -178,16 +178,16 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
         Command(argv, pid, reads_nothing=bool(number) and kernel.has_terminal)
         for number, (argv, pid) in enumerate(zip(options.commands, pids, strict=True))
     ]
-    life = Lifecycle(commands, options.steps, options.timeout)
+    lifecycle = Lifecycle(commands, options.steps, options.timeout)
     watch = None
     if options.verbosity == VERBOSE or options.trace_states or trace is not None:
-        watch = stderr.attempt("the trace", _watch, life, options, stderr, trace)
+        watch = stderr.attempt("the trace", _watch, lifecycle, options, stderr, trace)
     if watch is not None:
         watch.started(sys.argv, meaning, kernel.now() - started_at)
     told = watch.decided if watch else None
     loop = Loop(
         kernel,
-        life,
+        lifecycle,
         meaning,
         say,
         watch=told,
@@ -200,10 +200,10 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
 
     survivors = loop.survivors() if end.gave_up else []
     at = kernel.now() - started_at
-    why = stderr.attempt("the reason", _why, life, survivors, at, oom_kills) or f"exit {end.code}"
+    why = stderr.attempt("the reason", _why, lifecycle, survivors, at, oom_kills) or f"exit {end.code}"
     if watch is not None:
         watch.ended(end.code, why, survivors, at)
-    verdict = Verdict(life, signals.name)
+    verdict = Verdict(lifecycle, signals.name)
     asked, silent = options.verbosity == VERBOSE, options.verbosity == QUIET
     if asked or (not silent and (end.code or stderr.attempt("the reason", verdict.noteworthy))):
         stderr.attempt("the last line", say, why)
@@ -218,13 +218,13 @@ def _watch(*arguments: "Any") -> "Watch":
     return Watch(*arguments)
 
 
-def _why(life: "Lifecycle", survivors: list[str], at: float, oom_kills: int | None) -> str:
+def _why(lifecycle: "Lifecycle", survivors: list[str], at: float, oom_kills: int | None) -> str:
     from muinit import oom
     from statechart.words.verdict import Verdict
 
-    killed = any(command.ending and command.ending.death == signals.SIGKILL for command in life.commands)
+    killed = any(command.ending and command.ending.death == signals.SIGKILL for command in lifecycle.commands)
     out_of_memory = killed and oom_kills is not None and oom.kills() != oom_kills
-    return Verdict(life, signals.name, out_of_memory=out_of_memory).sentence(survivors, at)
+    return Verdict(lifecycle, signals.name, out_of_memory=out_of_memory).sentence(survivors, at)
 
 
 def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:

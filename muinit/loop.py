@@ -6,7 +6,7 @@ import os
 
 from muinit import signals
 from statechart.chart import RUNNING
-from statechart.effects import Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
+from statechart.effects import Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -46,7 +46,7 @@ class Loop:
     def __init__(
         self,
         kernel: Kernel,
-        life: Lifecycle,
+        lifecycle: Lifecycle,
         meanings: Mapping[int, str],
         say: Callable[[str], None],
         *,
@@ -56,12 +56,12 @@ class Loop:
         started_at: float,
     ) -> None:
         self._kernel = kernel
-        self._life = life
+        self._lifecycle = lifecycle
         self._meanings = meanings
         self._say = say
         self._watch = watch
         self._started_at = started_at
-        self._commands = {command.pid: index for index, command in enumerate(life.commands) if command.pid}
+        self._commands = {command.pid: index for index, command in enumerate(lifecycle.commands) if command.pid}
         self._known = set(self._commands)  # children that were seen, or that the step in force has reached
         self._attempt = attempt
         self._inherited = inherited
@@ -82,7 +82,7 @@ class Loop:
         orphans = [pid for pid in self._kernel.children() if pid not in self._known]
         endings = self._endings(before)
         self._reap([*endings, failure] if failure else endings)
-        if self._life.state is RUNNING:
+        if self._lifecycle.state is RUNNING:
             self._known.update(orphans)  # no command that ends later has left them
         while self._exit is None:
             arrived = self._kernel.wait(self._time_left())
@@ -136,7 +136,7 @@ class Loop:
                 endings.append((self._commands.pop(pid), ending(status)))
             else:
                 orphans.append((pid, ending(status)))
-        if orphans and (self._watch or self._life.state is not RUNNING):
+        if orphans and (self._watch or self._lifecycle.state is not RUNNING):
             names = tuple(self._names.pop(pid, "") for pid, _ in orphans)
             self._handle(OrphansEnded(*orphans, names=names, at=self._now()))
         return endings
@@ -156,7 +156,7 @@ class Loop:
         """The orphans that the dead may have left to us: first seen in this turn, where one ended with 0."""
         if self._watch:
             self._look_for_adopted()  # before a step reaches them
-        if self._life.state is not RUNNING or all(ending.code for _, ending in endings):
+        if self._lifecycle.state is not RUNNING or all(ending.code for _, ending in endings):
             return ()
         known = {*self._known, *self._inherited}.difference(self._fresh)
         left = [pid for pid in self._kernel.children() if pid not in known]
@@ -168,7 +168,7 @@ class Loop:
             self._look_for_adopted()  # a zombie still has its name
 
     def _look_for_adopted(self) -> None:
-        if self._exit is None and (self._watch or self._life.state is not RUNNING):
+        if self._exit is None and (self._watch or self._lifecycle.state is not RUNNING):
             adopted = [pid for pid in self._kernel.children() if pid not in self._known]
             if adopted:
                 self._known.update(adopted)
@@ -184,7 +184,7 @@ class Loop:
 
     def _time_is_up(self) -> None:
         unasked = {}
-        if self._life.can_ask_late:
+        if self._lifecycle.can_ask_late:
             unasked = self._kernel.living()
             unasked = {pid: started for pid, started in unasked.items() if pid not in self._known}
             unasked = {pid: started for pid, started in unasked.items() if self._kernel.may_signal(pid)}
@@ -197,7 +197,7 @@ class Loop:
     def _handle(self, event: Event) -> None:
         if self._exit is not None:
             return
-        taken = self._life.handle(event)
+        taken = self._lifecycle.handle(event)
         if self._watch:
             self._watch(taken)
         for effect in taken.effects:
@@ -206,7 +206,7 @@ class Loop:
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Relay):
             self._signal(self._kernel.children(), [effect.signum])
-        elif isinstance(effect, Step):
+        elif isinstance(effect, SendStep):
             self._step(effect)
         elif isinstance(effect, SetClock):
             self._deadline = self._kernel.now() + effect.seconds
@@ -218,7 +218,7 @@ class Loop:
         elif isinstance(effect, Exit):
             self._exit = effect
 
-    def _step(self, step: Step) -> None:
+    def _step(self, step: SendStep) -> None:
         if step.pids is not None:
             self._signal(step.pids, step.signums)
             return
@@ -228,7 +228,7 @@ class Loop:
         self._asked = {}
         if step.tree:
             groups, tree = self._kernel.groups(), self._kernel.descendants()
-            if self._life.killing:  # the last line names the orphans among them, and the dead have no name
+            if self._lifecycle.killing:  # the last line names the orphans among them, and the dead have no name
                 self._names.update((pid, self._name(pid)) for pid in tree if pid not in self._names)
             children = [*groups, *tree] or children
         self._signal(children, step.signums)

@@ -28,11 +28,11 @@ class Watch:
     An error in one of them is said once. It stops neither the run nor the other readers.
     """
 
-    def __init__(self, run: Lifecycle, options: Options, stderr: Stderr, file: int | None) -> None:
-        self._run = run
+    def __init__(self, lifecycle: Lifecycle, options: Options, stderr: Stderr, file: int | None) -> None:
+        self._lifecycle = lifecycle
         self._tracing = options.trace_states
         self._colour = options.trace_states and _has_colours()
-        self._story = Story(run, signals.name) if options.verbosity == VERBOSE else None
+        self._story = Story(lifecycle, signals.name) if options.verbosity == VERBOSE else None
         self._stderr = stderr
         self._file = None if file is None else TraceFile(file, stderr.line)
 
@@ -42,14 +42,14 @@ class Watch:
         def header() -> Mapping[str, object]:
             about = {"muinit": __version__, "argv": argv, "pid": os.getpid(), "time": time() - ago}
             forward, stop_on = ([n for n, what in meanings.items() if what == which] for which in (FORWARD, STOP))
-            return write.header(self._run, forward, stop_on, signals.by_name(), **about)
+            return write.header(self._lifecycle, forward, stop_on, signals.by_name(), **about)
 
-        self._tell(lambda: words.start(self._run, colour=self._colour), Story.start, header)
+        self._tell(lambda: words.start(self._lifecycle, colour=self._colour), Story.start, header)
 
     def decided(self, decision: Decision) -> None:
         """Tell of a decision."""
         self._tell(
-            lambda: words.line(self._run, decision, signals.name, colour=self._colour),
+            lambda: words.line(self._lifecycle, decision, signals.name, colour=self._colour),
             lambda story: story.lines(decision),
             lambda: write.entry(decision, signals.name),
         )

@@ -65,10 +65,10 @@ def _replay(path: str) -> None:
 
     found = _read(path)
     try:
-        run = replay(found)
+        lifecycle = replay(found)
     except TraceError as error:
         sys.exit(f"{path}:{error.line}: {error.what}")
-    end = f"exit {run.code}" if found.end else f"{run.stage}, and no last line"
+    end = f"exit {lifecycle.code}" if found.end else f"{lifecycle.stage}, and no last line"
     _print(f"{path}: {len(found.decisions)} events replayed, all states and effects as recorded; {end}")
 
 

@@ -1,45 +1,57 @@
-"""The lifecycle of muinit. This table is the program: what it does not say, muinit does not do.
+"""The lifecycle of muinit. Every change of state is a row of the table in this file.
 
 Two rules of this file:
 
 1. Every change of state is a row here, and nowhere else.
 2. The table is total: each live state decides each event, and a "nothing" is a row with its reason.
 
-A run passes through the states in this order, and through each at most once; a state that has nothing
-to do is left in the same turn. Which states there are depends only on *who is still alive*:
+A run passes through the states in this order, and through each at most once. A state that has nothing to do is left in
+the same turn. The state depends only on *who is still alive*:
 
-    RUNNING      every command is alive. No clock runs.
-    TERMINATING  step n of N was sent, and at least one command is still alive.
-    DRAINING     no command is left, so the exit code is chosen; orphans remain, the steps go on for them.
-    EXITED       nothing is left, or the time of the last step ran out. Events here are an error.
+    RUNNING      Every command is alive. No clock runs.
+    TERMINATING  Step n of N was sent, and at least one command is still alive.
+    DRAINING     No command is left, so the exit code is chosen. Orphans remain, and the steps go on for them.
+    EXITED       Nothing is left, or the time of the last step ran out. An event here is an error.
 
-The step is a counter beside the state, not a state: the steps come from the command line. A step can be given its
-time once more ("step 1 of 2, again"), for those that had not been asked.
+The step is a counter beside the state, not a state, because the steps come from the command line. A step can be given
+its time once more ("step 1 of 2, again"), for processes that had not been asked to stop.
 
-What can happen, and who says it:
+What can happen, and how muinit learns of it:
 
-    forward          a signal to pass on came in
-    terminate        a signal that stops us came in; `statechart.meanings` says which do
-    command_ended    waitpid(2) gave the status of one or more commands, as many as had ended by then
-    orphans_adopted  children that we did not start are seen: while a step is in force, or somebody reads a trace
-    orphans_ended    waitpid(2) gave the status of such children: while a step is in force, or somebody reads a trace
-    timeout          the clock that the last step set has run out; it says who has not been asked yet
-    suspend          Ctrl-Z was typed at the command that owns the terminal, or SIGTSTP came in
-    resume           SIGCONT came in
-    drained          waitpid(2) said ECHILD: no child of any kind is left
+    forward          A signal that is to be forwarded came in.
+    terminate        A signal that stops muinit came in; `statechart.meanings` says which signals do.
+    command_ended    waitpid(2) gave the status of one or more commands, as many as had ended by then.
+    orphans_adopted  Children that muinit did not start were seen. It looks while a step is in force or a trace is read.
+    orphans_ended    waitpid(2) gave the status of such children, while a step is in force or a trace is read.
+    timeout          The clock that the last step set ran out. The event says who has not been asked yet.
+    suspend          Ctrl-Z was typed at the command that owns the terminal, or SIGTSTP came in.
+    resume           SIGCONT came in.
+    drained          waitpid(2) said ECHILD: no child of any kind is left.
 
-The guards and actions are methods of `statechart.lifecycle.Lifecycle`, one each by the name that stands
-here; each is given the event. A guard is a claim that is true or false now; an action computes effects
-or remembers, and never touches the world. The rows of a cell are tried from top to bottom. Actions run
-before the state changes, so one that raises leaves the state as it was.
+What is decided elsewhere, and why:
+
+    which signal means what                      statechart.meanings: the command line needs it before any chart
+    whether an end counts; who is asked late     statechart.lifecycle: the guards and the rule of the exit status
+    in which order things are looked at, and     muinit.loop: only the loop knows what the kernel said together;
+      which ends are one event                     all that had ended by one look are one `command_ended`
+    when orphans are looked for                  muinit.loop: reading /proc costs, and in RUNNING nobody asks
+    whether a stop of a process is a Ctrl-Z      muinit.children: the terminal's owner, stopped by SIGTSTP
+    126 and 127                                  muinit.__main__: a command that was not started has no wait status
+    a muinit that is broken                      muinit.lastresort: it must not need this table
+    what comes after EXITED                      muinit.loop: it drops events that one look brought along with the last
+
+The guards and actions are methods of `statechart.lifecycle.Lifecycle`, each under the name that stands here. Each is
+given the event. A guard is a claim that is true or false now. An action computes effects or remembers something; it
+never touches the world. The rows of a cell are tried from top to bottom. Actions run before the state changes, so an
+action that raises leaves the state as it was.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-# The only import of `transitions`, and of its core alone: `transitions.extensions` imports asyncio, ssl
-# and subprocess, 60 ms and 11 MiB (measured, 0.9.3).
+# The only import of `transitions`, and only of its core: `transitions.extensions` imports asyncio, ssl and subprocess,
+# which cost 60 ms and 11 MiB (measured, 0.9.3).
 from transitions import EventData, Machine, MachineError, Transition
 
 TYPE_CHECKING = False  # `typing` would cost every container 0.4 MiB (measured, Python 3.11)
@@ -51,7 +63,7 @@ __all__ = ["ARCS", "CHART", "Arc", "Chart", "MachineError", "State", "arc"]
 
 
 class State(Enum):
-    """Who is still alive. Values are the names: they are printed."""
+    """Who is still alive. The values are the names, because they are printed."""
 
     RUNNING = "RUNNING"
     TERMINATING = "TERMINATING"
@@ -74,7 +86,7 @@ def arc(
     do: tuple[str, ...] = (),
     why: str = "",
 ) -> dict[str, Any]:
-    """One row, as the keywords of `Machine.add_transition` (it raises on tuples, 0.9.3)."""
+    """One row, as the keywords of `Machine.add_transition`, which takes lists but raises on tuples (0.9.3)."""
     return {
         "trigger": event,
         "source": source,
@@ -122,7 +134,7 @@ ARCS = [
 
 
 class Arc(Transition):
-    """A row of the table in the machine: it knows its reason, and tells the model that it was taken."""
+    """A row of the table in the machine. It knows its reason, and tells the model when it was taken."""
 
     def __init__(self, *args: Any, why: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -138,7 +150,7 @@ class Arc(Transition):
 
     @property
     def guard(self) -> str:
-        """The name of the guard, or "" for a row that is always taken."""
+        """The name of the guard; "" for a row that is always taken."""
         return "".join(str(condition.func) for condition in self.conditions)
 
     @property
@@ -148,11 +160,11 @@ class Arc(Transition):
 
 
 class Chart(Machine):
-    """A flat machine of `Arc`s: nested states would need `transitions.extensions`."""
+    """A machine of `Arc`s. It is flat, because nested states would need `transitions.extensions`."""
 
     transition_cls = Arc
 
 
-# Without a model nothing is bound to it: binding skips the names a model already has, without a word, and needs
-# a __dict__. Without auto transitions there are no to_EXITED() back doors.
+# No model: `transitions` would add methods to it, which needs a `__dict__`, and would silently skip names that already
+# exist. No auto transitions: to_EXITED() would be a back door around the table.
 CHART = Chart(model=None, states=State, initial=RUNNING, transitions=ARCS, auto_transitions=False)

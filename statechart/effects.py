@@ -63,10 +63,10 @@ class Relay(Effect):
         return f"{signame(self.signum)} to every child"
 
 
-class Step(Effect):
-    """Send `signums`, in order, to each of the processes in `pids`, or to every child there is (`None`).
+class SendStep(Effect):
+    """Send the signals of a step, in order, to each process in `pids`; `None` is every child there is.
 
-    With `tree`, to all their descendants as well. A child that this has not reached is not under the step yet:
+    With `tree`, send them to all descendants as well. A child that this does not reach has not been asked by the step:
     it must come back as adopted.
     """
 
@@ -86,7 +86,7 @@ class Step(Effect):
 
 
 class SetClock(Effect):
-    """Let `timeout` happen in so many seconds from now; a later clock replaces an earlier one."""
+    """Let `timeout` happen so many seconds from now. A later clock replaces an earlier one."""
 
     __slots__ = ("seconds",)
     name = "clock"
@@ -100,7 +100,7 @@ class SetClock(Effect):
 
 
 class SuspendAll(Effect):
-    """Suspend the commands, and then ourselves."""
+    """Suspend the commands, and then muinit."""
 
     __slots__ = ()
     name = "suspend"
@@ -111,7 +111,7 @@ class SuspendAll(Effect):
 
 
 class ResumeAll(Effect):
-    """Continue every child, and give the terminal to its owner."""
+    """Continue every child, and give the terminal back to its owner."""
 
     __slots__ = ()
     name = "resume"
@@ -122,7 +122,7 @@ class ResumeAll(Effect):
 
 
 class Exit(Effect):
-    """Exit with `code`; `gave_up` where something was left alive."""
+    """Exit with `code`; `gave_up` says that something was left alive."""
 
     __slots__ = ("code", "gave_up")
     name = "exit"

@@ -8,8 +8,8 @@
 From the kinds of the fields follows how an event is written and read (`statechart.record`), worded
 (`statechart.trace`, `statechart.story`) and drawn (`statechart.lives`). A test walks all kinds of events and fields.
 
-Every event has a time, `at`, in seconds since the start of muinit on the monotonic clock. It is for the reader, as
-are the names of processes: they decide nothing, and two events that differ only in them are equal.
+Every event has a time, `at`, in seconds since the start of muinit on the monotonic clock. Times and names of processes
+are for the reader: they decide nothing, and two events that differ only in them are equal.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Event(Value):
 
 
 class Forward(Event):
-    """A signal to pass on came in."""
+    """A signal that is to be forwarded came in."""
 
     __slots__ = ("signum",)
     name = "forward"
@@ -70,7 +70,7 @@ class Forward(Event):
 
 
 class Terminate(Event):
-    """A signal that stops us came in; `statechart.meanings` says which do."""
+    """A signal that stops muinit came in; `statechart.meanings` says which signals do."""
 
     __slots__ = ("signum",)
     name = "terminate"
@@ -86,8 +86,8 @@ class Terminate(Event):
 class Ending(Value):
     """How a command ended.
 
-    `code` is its exit code, or 128 + `signum` where a signal killed it (POSIX shells, and container engines,
-    say it so). `failure` says in words why it could not be started; the code is 127 or 126 then.
+    `code` is its exit code, or 128 + `signum` if a signal killed it, as POSIX shells and container engines have it.
+    `failure` says in words why it could not be started; then the code is 127 or 126.
     """
 
     __slots__ = ("code", "core", "failure", "signum")
@@ -100,18 +100,18 @@ class Ending(Value):
 
     @property
     def death(self) -> int:
-        """The signal it died of, by the kernel's word or, where it exits 128 + n, by its own; else 0."""
+        """The signal that it died of, as the kernel says or, with an exit code of 128 + n, the program says; else 0."""
         return self.signum or max(self.code - 128, 0)
 
 
 class CommandEnded(Event):
-    """Commands ended: (index of the command, how), in the order in which waitpid(2) gave them.
+    """Commands ended: (index of the command, how it ended), in the order in which waitpid(2) gave them.
 
-    All that had ended by then are one event, because who is dead must be known before the others are signalled:
-    a signal to a zombie succeeds, and would be taken for what killed it.
+    All that had ended by then are one event, because muinit must know which commands are dead before it signals the
+    others: a signal to a zombie succeeds, and would be taken for the cause of its death.
 
-    `left` are the pids of the living orphans that were first seen with this end, `names` those of their programs.
-    They are looked for only where an end with 0 may begin the stop.
+    `left` are the pids of living orphans that were first seen with this end, `names` the names of their programs.
+    muinit looks for them only if an end with 0 may begin the stop.
     """
 
     __slots__ = ("endings", "left", "names")
@@ -133,10 +133,10 @@ class CommandEnded(Event):
 
 
 class OrphansAdopted(Event):
-    """Children that we did not start have become ours. A negative number is a process group, as in kill(2).
+    """Children that muinit did not start have become its own. A negative number is a process group, as in kill(2).
 
-    `asked` are those among them that have had the signal of the step in force before they were ours. `names` are
-    those of their programs, "" where nobody knows; there is one for each, or none at all.
+    `asked` are those among them that had the signal of the step in force before they were adopted. `names` are the
+    names of their programs: one for each, "" if it is not known, or none at all.
     """
 
     __slots__ = ("asked", "names", "pids")
@@ -152,9 +152,9 @@ class OrphansAdopted(Event):
 
 
 class OrphansEnded(Event):
-    """Children that we did not start have ended: (pid, how).
+    """Children that muinit did not start have ended: (pid, how it ended).
 
-    `names` are those of their programs, "" where nobody knows; there is one for each, or none at all.
+    `names` are the names of their programs: one for each, "" if it is not known, or none at all.
     """
 
     __slots__ = ("endings", "names")
@@ -171,8 +171,8 @@ class OrphansEnded(Event):
 class Timeout(Event):
     """The clock ran out.
 
-    `unasked` are the living descendants that have not had the signal of the step in force, and that we may signal.
-    They are looked for only where the chart could ask them now (`Lifecycle.can_ask_late`).
+    `unasked` are the living descendants that have not had the signal of the step in force, and that muinit may signal.
+    It looks for them only if the chart could ask them now (`Lifecycle.can_ask_late`).
     """
 
     __slots__ = ("names", "unasked")
@@ -203,7 +203,7 @@ class Suspend(Event):
 
 
 class Resume(Event):
-    """SIGCONT came in, or there was nobody who could have stopped us."""
+    """SIGCONT came in; or muinit could not be suspended, because nobody could have resumed it."""
 
     __slots__ = ()
     name = "resume"

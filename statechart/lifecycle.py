@@ -1,9 +1,9 @@
-"""What a run remembers, and each guard and action of the chart by its name."""
+"""What a run remembers; each guard and each action of the chart, by its name; and the rule of the exit status."""
 
 from __future__ import annotations
 
 from statechart.chart import CHART, State
-from statechart.effects import Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
+from statechart.effects import Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.values import Stage, Value
 
 TYPE_CHECKING = False
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
         Timeout,
     )
 
-SIGKILL = 9  # the same on every Linux architecture (signal(7)), as is
-SIGCONT = 18  # on all but alpha, mips, parisc and sparc, for which there is no container image of Python
+SIGKILL = 9  # the same on every Linux architecture (signal(7))
+SIGCONT = 18  # the same on all but alpha, mips, parisc and sparc, for which there is no container image of Python
 
-# A killed process still needs a moment to die, so the last SIGKILL has at least this many seconds.
-# Else `-t 0` would always end in "gave up".
+# A killed process still needs a moment to die, so muinit waits at least this many seconds after a last step of SIGKILL.
+# Otherwise every run with `-t 0` would give up.
 KILL_SECONDS = 1.0
 
 
 class Command:
-    """A command: what was asked for, and what became of it."""
+    """A command: its words, and what became of it."""
 
     __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "reads_nothing", "step", "step_at", "told")
 
@@ -42,10 +42,10 @@ class Command:
         self.reads_nothing = reads_nothing  # its stdin is /dev/null, because another command has the terminal
         self.ending: Ending | None = None
         self.ended_at = 0.0
-        self.step = 0  # the step that was in force when it ended
+        self.step = 0  # the step that was in force when it ended; 0: none was
         self.step_at = 0.0  # when that step was sent
-        self.told = 0  # the signal that had told us to stop by then, or 0
-        self.own_signals: dict[int, bool] = {}  # signum -> was the last one sent on our own initiative?
+        self.told = 0  # the signal that had told muinit to stop by then; 0: none had
+        self.own_signals: dict[int, bool] = {}  # signal -> whether muinit last sent it on its own initiative
 
     @property
     def alive(self) -> bool:
@@ -54,11 +54,11 @@ class Command:
 
     @property
     def failed(self) -> bool:
-        """Whether its end counts: THE RULE of the exit status.
+        """Whether its end counts as a failure: THE RULE of the exit status.
 
-        Not 0, and not a death by a signal that muinit sent on its own initiative. An exit code of 128 + n
-        is a death by n (so JVMs, shells and many runtimes report it). A signal sent because muinit was
-        told to stop, or told to forward it, is not its own initiative.
+        It counts if the code is not 0, unless the command died of a signal that muinit sent on its own initiative. An
+        exit code of 128 + n is a death by signal n, because JVMs, shells and many runtimes report it so. If muinit was
+        told to stop, or to forward a signal, the signals that it sends for that are not its own initiative.
         """
         assert self.ending is not None
         return self.ending.code != 0 and not self.own_signals.get(self.ending.death, False)
@@ -98,18 +98,18 @@ class Lifecycle:
         self.steps = steps
         self.timeout = timeout
         self.step = 0  # 0: none was sent yet
-        self.again = False  # the step has its time once more, for those that had not been asked
+        self.again = False  # whether the step has its time once more, for processes that had not been asked
         self.step_at = 0.0  # when it was sent
-        self.told = 0  # the signal that first told us to stop, or 0
+        self.told = 0  # the signal that first told muinit to stop; 0: none has
         self.told_at = 0.0
         self.ended: list[Command] = []  # in the order of their end
-        self.decider: Command | None = None  # whose code it is
+        self.decider: Command | None = None  # the command whose code is the exit status
         self.code = 0
-        # For the last line; they decide nothing.
-        self.asked = False  # a step other than SIGKILL has been sent,
-        self.killing = False  # and then a step of SIGKILL
-        self.killed: list[tuple[int, str]] = []  # orphans that it ended, by pid and name
-        self.left: tuple[tuple[int, str], ...] = ()  # orphans of a command whose end with 0 began the stop
+        # These are for the last line, and decide nothing.
+        self.asked = False  # whether a step other than SIGKILL has been sent
+        self.killing = False  # whether a step of SIGKILL was sent after that
+        self.killed: list[tuple[int, str]] = []  # pid and name of orphans that this SIGKILL ended
+        self.left: tuple[tuple[int, str], ...] = ()  # pid and name of orphans of a command that began the stop with 0
         self._effects: list[Effect] = []
 
     def handle(self, event: Event) -> Decision:
@@ -132,10 +132,10 @@ class Lifecycle:
 
     @property
     def can_ask_late(self) -> bool:
-        """Whether those that have not had the step's signal, if there are any, would be asked at its timeout.
+        """Whether processes that have not had the step's signal would be asked at the timeout of the step.
 
-        SIGKILL is next, or the list ends: then our exit is a SIGKILL for all, as PID 1. Once per step, and not where
-        SIGKILL has been sent already.
+        They would if SIGKILL comes next, or if no step is left: the exit of a PID 1 is a SIGKILL for all. They are
+        asked once per step, and not after SIGKILL has been sent.
         """
         sent, coming = self.steps[: self.step], self.steps[self.step : self.step + 1]
         return not self.again and SIGKILL not in sent and (not coming or coming[0] == SIGKILL)
@@ -148,7 +148,7 @@ class Lifecycle:
         return not any(command.alive for index, command in enumerate(self.commands) if index not in ended)
 
     def some_unasked(self, event: Timeout) -> bool:
-        """Whether somebody would be killed, or left alive, who has not been asked to stop."""
+        """Whether a process would be killed, or left alive, that has not been asked to stop."""
         return bool(event.unasked) and self.can_ask_late
 
     def step_left(self, event: Event) -> bool:
@@ -163,20 +163,20 @@ class Lifecycle:
         self._effects.append(Relay(event.signum))
 
     def obey(self, event: Terminate) -> None:
-        """Remember that we were told: what we send from now on is not our own initiative."""
+        """Remember that muinit was told to stop: what it sends from now on is not its own initiative."""
         if not self.told:
             self.told, self.told_at = event.signum, event.at
 
     def start_steps(self, event: Event) -> None:
-        """Start at step 1, be it again."""
+        """Send step 1, also if it was sent before."""
         self._start_step(1, event)
 
     def start_next_step(self, event: Event) -> None:
-        """Go on to the next step."""
+        """Send the next step."""
         self._start_step(self.step + 1, event)
 
     def _start_step(self, step: int, event: Event) -> None:
-        """Send the signal of a step to every child, and give them the step's time."""
+        """Send the signal of a step to every child, and set the clock."""
         self.step, self.again = step, False
         signum = self._step_signum
         self.step_at = event.at
@@ -188,15 +188,15 @@ class Lifecycle:
         self._effects.append(SetClock(max(self.timeout, KILL_SECONDS) if last_kill else self.timeout))
 
     def send_step_to_adopted(self, event: OrphansAdopted) -> None:
-        """Send the step's signal to those that have not had it yet; the clock runs on."""
+        """Send the step's signal to orphans that have not had it yet. The clock runs on."""
         pids = tuple(pid for pid in event.pids if pid not in event.asked)
         if pids:
             self._send_step_to(pids)
 
     def send_step_to_unasked(self, event: Timeout) -> None:
-        """Send the step's signal to those that have not had it yet, and give everybody the step's time once more.
+        """Send the step's signal to descendants that have not had it yet, and give everybody the step's time once more.
 
-        A shell that waits for a program in its foreground keeps SIGTERM to itself; so do mysqld_safe and npm.
+        A shell that waits for a program in its foreground keeps SIGTERM to itself, and so do mysqld_safe and npm.
         """
         self.again = True
         self._send_step_to(event.unasked)
@@ -216,7 +216,7 @@ class Lifecycle:
             self.left = tuple(zip(event.left, event.names or [""] * len(event.left), strict=True))
 
     def record_orphans(self, event: OrphansEnded) -> None:
-        """Remember the orphans that our SIGKILL has ended after they had been asked to stop."""
+        """Remember the orphans that muinit's SIGKILL ended after they had been asked to stop."""
         names = event.names or [""] * len(event.endings)
         dead = zip(event.endings, names, strict=True)
         self.killed += [(pid, name) for (pid, ending), name in dead if self.killing and ending.signum == SIGKILL]
@@ -228,19 +228,19 @@ class Lifecycle:
             self.code = self.decider.ending.code
 
     def suspend(self, event: Event) -> None:
-        """Ctrl-Z is for all commands, and for us: the shell that waits for us gets its terminal back."""
+        """Ctrl-Z suspends all commands, and then muinit: the shell that waits for it gets its terminal back."""
         self._effects.append(SuspendAll())
 
     def resume(self, event: Event) -> None:
-        """Whoever continues us means the commands too."""
+        """Whoever continues muinit means the commands too."""
         self._effects.append(ResumeAll())
 
     def finish(self, event: Event) -> None:
-        """Nothing is left: exit."""
+        """Exit, because nothing is left."""
         self._effects.append(Exit(self.code))
 
     def give_up(self, event: Event) -> None:
-        """Something outlived the last step: exit with 1, whatever the commands did."""
+        """Exit with 1, because something outlived the last step, whatever the commands did."""
         self.decider = None
         self.code = 1
         self._effects.append(Exit(self.code, gave_up=True))
@@ -253,11 +253,11 @@ class Lifecycle:
 
     def _send_step_to(self, pids: tuple[int, ...] | None) -> None:
         if self._step_signum == SIGKILL:
-            # Nobody can stop their own children any more, so the whole tree, at each adoption again.
-            self._effects.append(Step(SIGKILL, tree=True))
+            # A killed parent cannot stop its children any more, so kill the whole tree, and again at each adoption.
+            self._effects.append(SendStep(SIGKILL, tree=True))
         else:
-            # A stopped process acts on a signal only once it is continued (signal(7)).
-            self._effects.append(Step(self._step_signum, SIGCONT, pids=pids))
+            # A stopped process does not act on a signal before it is continued (signal(7)).
+            self._effects.append(SendStep(self._step_signum, SIGCONT, pids=pids))
 
     def _remember_sending(self, signum: int, *, own: bool) -> None:
         for command in self.commands:

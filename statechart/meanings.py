@@ -1,9 +1,9 @@
 """What each signal means to muinit. It is decided here, and nowhere else.
 
-The loop, `--diagram`, the command line and the README's table of signals all ask this module. Signals go by name,
-because their numbers differ between machines; `meanings` translates them once, at the start.
+The loop, `--diagram`, the command line and the table of signals in the docs all ask this module. The rules use names,
+because the numbers differ between machines; `meanings` translates them once, at the start.
 
-No Enum: the command line may need this module before the first command is started.
+The meanings are plain strings, because an Enum would have to be imported before the first command is started.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ FORWARD = "forward"  # pass it on to every child
 STOP = "stop"  # start the termination steps, or start them over
 SUSPEND = "suspend"  # Ctrl-Z
 RESUME = "resume"  # fg, bg, `docker unpause`
-REAP = "reap"  # ask waitpid(2)
-SHIELDED = "shielded"  # it would have killed any other process; PID 1 ignores it, and says so once
-NOTHING = "nothing"  # it stays blocked, or never reaches us
+REAP = "reap"  # ask waitpid(2) until it has no more
+SHIELDED = "shielded"  # it would kill any other process; as PID 1 muinit ignores it, and says so once
+NOTHING = "nothing"  # it stays blocked, or never reaches muinit
 
 UNCATCHABLE = frozenset({"SIGKILL", "SIGSTOP"})
-# These mean that muinit itself is broken. They stay blocked: a real fault kills all the same, one that is sent does
-# nothing (signal(7)).
+# These mean that muinit itself is broken. They stay blocked: a real fault kills muinit all the same, and a signal that
+# somebody sends does nothing (signal(7)).
 FAULTS = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGABRT"})
-# Python ignores these two. So must we, or a reader of our stderr that goes away would end the run.
+# Python ignores these two, and muinit must too: otherwise the run would end when the reader of its stderr goes away.
 WRITE_FAILED = frozenset({"SIGPIPE", "SIGXFSZ"})
-# Their default action is not to kill (signal(7)).
+# The default action of these is not to kill (signal(7)).
 HARMLESS = frozenset({"SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU"})
 
-# What muinit always does with these, whatever was named.
+# What these always mean, whatever the options name.
 ALWAYS = {"SIGCHLD": REAP, "SIGCONT": RESUME, "SIGTERM": STOP}
 
-# The defaults, where no signal was named. Base images and LXC stop a container with these, and the user of an image
-# often does not know it. Engines mean number 37 when they say RTMIN+3 (moby's sys/signal), whatever the C library
-# calls it: musl has it as RTMIN+2.
+# What counts if the options name no signal. Base images and LXC stop a container with these, and the user of an image
+# often does not know that. Engines mean number 37 when they say RTMIN+3 (moby's sys/signal), whatever the C library
+# calls it: in musl it is RTMIN+2.
 FORWARD_BY_DEFAULT = "SIGINT"
 STOP_BY_DEFAULT = ("SIGQUIT", "SIGPWR")
 STOP_BY_DEFAULT_NUMBER = 37
 
-SENDERS = {  # who stops or signals a container with it, for the README
+SENDERS = {  # who stops or signals a container with it, for the docs
     "SIGTERM": "`docker stop`, Kubernetes, systemd",
     "SIGINT": "Ctrl-C; Fly.io and Nomad, to stop",
     "SIGQUIT": "images of nginx and php-fpm, to stop; Ctrl-\\",
@@ -72,7 +72,7 @@ def cannot_stop(name: str) -> str:
     return "resumes the commands" if name == "SIGCONT" else cannot_be_forwarded(name)
 
 
-def meaning(  # noqa: C901, PLR0911 (a list of rules; the first that fits wins)
+def meaning(  # noqa: C901, PLR0911 (a list of rules; the first one that fits counts)
     name: str,
     number: int,
     *,
@@ -85,25 +85,25 @@ def meaning(  # noqa: C901, PLR0911 (a list of rules; the first that fits wins)
     """Return what one signal means to a run of muinit.
 
     `forward` and `stop_on` are the numbers that the user named; if there are none, the default counts. `init` says
-    whether we are PID 1, `ignored` and `blocked` what our caller had done with this signal.
+    whether muinit is PID 1; `ignored` and `blocked`, whether its caller had ignored or blocked this signal.
     """
     if cannot_be_forwarded(name) and name != "SIGCHLD":
         return NOTHING
     if name in ALWAYS:
         return ALWAYS[name]
-    # What was named. The command line refuses a signal that is named in both lists.
+    # First what the user named. The command line refuses a signal that is in both lists.
     if number in stop_on:
         return STOP
     if number in forward:
         return FORWARD
-    # The defaults. They yield to a caller that ignores the signal: a shell's `&` does that to INT and QUIT.
+    # Then the defaults. They do not apply if the caller ignores the signal, as a shell's `&` does with INT and QUIT.
     if ignored:
         return NOTHING
     if name == FORWARD_BY_DEFAULT and not forward:
         return FORWARD
     if (name in STOP_BY_DEFAULT or number == STOP_BY_DEFAULT_NUMBER) and not stop_on:
         return STOP
-    # What nobody named does what it does to any process: it stops it, kills it, or does nothing. The kernel shields
+    # Any other signal does what it does to any process: it suspends it, ends it, or does nothing. The kernel shields
     # PID 1 from all of these (pid_namespaces(7)), and a blocked signal has no effect.
     if blocked or name in WRITE_FAILED:
         return NOTHING
@@ -123,7 +123,7 @@ def meanings(
     ignored: Collection[int] = (),
     blocked: Collection[int] = (),
 ) -> dict[int, str]:
-    """Return what every signal means to a run, by number; `numbers` has all signals of this machine by name."""
+    """Return what every signal means to a run, by number. `numbers` has all signals of this machine by name."""
     return {
         number: meaning(
             name,

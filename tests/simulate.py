@@ -27,7 +27,7 @@ from muinit import signals
 from muinit.loop import Loop
 from muinit.signals import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTSTP
 from statechart.chart import State
-from statechart.effects import Exit, Step
+from statechart.effects import Exit, SendStep
 from statechart.events import Ending, Event, Timeout
 from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.meanings import NOTHING, meanings
@@ -324,10 +324,10 @@ class History:
         meaning = world.meanings
         kernel.catch(signum for signum, what in meaning.items() if what != NOTHING)
         self.failure = failure
-        self.life = Traced(commands, world.steps, world.timeout, self._taken, self._before)
+        self.lifecycle = Traced(commands, world.steps, world.timeout, self._taken, self._before)
         watch = (lambda _: None) if world.watched else None
-        self._say(start(self.life))
-        loop = self._loop(kernel, self.life, meaning, self._say, watch=watch, started_at=0.0)
+        self._say(start(self.lifecycle))
+        loop = self._loop(kernel, self.lifecycle, meaning, self._say, watch=watch, started_at=0.0)
         before = kernel.reap()[0] if failure else []
         self.before = len(kernel.reaped)
         self._on_wake([])
@@ -342,9 +342,9 @@ class History:
             self._log(line)
 
     def _before(self, event: Event) -> None:
-        if isinstance(event, Timeout) and self.life.can_ask_late and self.world.proc:
+        if isinstance(event, Timeout) and self.lifecycle.can_ask_late and self.world.proc:
             self._looked = [one for one in self._parents if one is not self.kernel.us and self._stayed(one)]
-            self._asked = self.life.steps[self.life.step - 1]
+            self._asked = self.lifecycle.steps[self.lifecycle.step - 1]
             self.vain += [
                 f"pid {pid}"
                 for pid in event.unasked
@@ -354,9 +354,9 @@ class History:
     def _taken(self, taken: Decision) -> None:
         self.taken.append(taken)
         for effect in taken.effects:
-            if isinstance(effect, Step) and effect.pids is None:
+            if isinstance(effect, SendStep) and effect.pids is None:
                 self.steps.append((self.kernel.calls, effect.signums[0]))
-        self._say(line(self.life, taken, signals.name))
+        self._say(line(self.lifecycle, taken, signals.name))
 
     def _on_wake(self, arrived: list[int]) -> None:
         self._wake = (self.kernel.calls, arrived)
@@ -368,15 +368,15 @@ class History:
 
     def _on_wait(self) -> None:
         start, arrived = self._wake
-        life, us = self.life, self.kernel.us
-        if life.step != self._step or any(self.world.stops_us(signum) for signum in arrived):
+        lifecycle, us = self.lifecycle, self.kernel.us
+        if lifecycle.step != self._step or any(self.world.stops_us(signum) for signum in arrived):
             if self._step == 0 and self.begun < 0:  # a command ended, or could not be started
                 self.begun = self.kernel.clock
-            self._step, self._since = life.step, start
+            self._step, self._since = lifecycle.step, start
         if self._unstopped != self.kernel.unstopped:
             self._unstopped = self.kernel.unstopped
             arrived = [*arrived, SIGCONT]
-        step = life.steps[life.step - 1] if life.step else 0
+        step = lifecycle.steps[lifecycle.step - 1] if lifecycle.step else 0
         stayed = [one for one, parent in self._parents.items() if parent is us and one.alive]
         tree = [one for one in self._parents if one is not us and self._stayed(one)] if step == SIGKILL else []
         window = Window(start, self.kernel.calls, arrived, stayed, tree, step, self._since, self._looked, self._asked)
@@ -445,7 +445,7 @@ def no_zombie_is_left(it: History) -> None:
 
 def no_status_is_lost(it: History) -> None:
     """Each status that the kernel gave is that of its command, in the kernel's order."""
-    told = [(command.argv, command.ending.code) for command in it.life.ended if command.ending and command.pid]
+    told = [(command.argv, command.ending.code) for command in it.lifecycle.ended if command.ending and command.pid]
     true = [([process.program.name], code_of(process)) for process in it.kernel.reaped]
     assert told == true, f"{told} instead of {true}"
     unreaped = [process for process in it.kernel.commands if process not in it.kernel.reaped]
@@ -503,11 +503,11 @@ def no_kill_is_silent(it: History) -> None:
     dead = [one for one in [*it.kernel.reaped, *it.kernel.reaped_orphans] if one.status == SIGKILL]
     ours = [[call for call, signum, alive in one.sent if signum == SIGKILL and alive] for one in dead]
     killed = any(calls and first < calls[0] for calls in ours)
-    told = Verdict(it.life, signals.name).noteworthy()
+    told = Verdict(it.lifecycle, signals.name).noteworthy()
     assert told or not killed, "nothing is said"
     # A death by SIGKILL does not say who sent it: somebody else's may have come before ours.
     hit = bool(dead) and any(signum == SIGKILL and first < call for call, signum in it.steps)
-    assert not told or hit or it.life.left, "nothing is to be said"
+    assert not told or hit or it.lifecycle.left, "nothing is to be said"
 
 
 def signals_are_taken_in_order(it: History) -> None:
@@ -541,20 +541,22 @@ def every_line_is_a_row(it: History) -> None:
     """Each line of the trace is a row of the table, and the run ends in EXITED."""
     for each in it.trace:
         assert edge_of(each) in ROWS, each
-    assert it.life.state is State.EXITED
+    assert it.lifecycle.state is State.EXITED
 
 
 def the_trace_can_be_replayed(it: History) -> None:
     """Written as --trace-file does, and fed to the machine again, the events lead to the same states and effects."""
     entries = [
-        write.header(it.life, it.world.forward, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0),
+        write.header(
+            it.lifecycle, it.world.forward, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0
+        ),
         *(write.entry(one, signals.name) for one in it.taken),
     ]
     try:
-        run = replay(read(json.dumps(entry) + "\n" for entry in entries))
+        lifecycle = replay(read(json.dumps(entry) + "\n" for entry in entries))
     except TraceError as error:
         raise AssertionError(error) from error
-    assert run.state is State.EXITED
+    assert lifecycle.state is State.EXITED
 
 
 def the_exit_status_is_true(it: History) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from statechart.chart import State
-from statechart.effects import Exit, Relay, SetClock, Step
+from statechart.effects import Exit, Relay, SendStep, SetClock
 from statechart.events import CommandEnded, Drained, Ending, Event, Forward, OrphansAdopted, Terminate, Timeout
 from statechart.lifecycle import Command, Decision, Lifecycle
 
@@ -52,7 +52,7 @@ def check(run: Lifecycle, taken: Decision, before: State, step: int) -> bool:
         assert (run.state, run.step) == (before, step), "forward never moves the state"
         assert taken.effects == (Relay(2),)
     if run.step != step or isinstance(taken.event, Terminate):
-        assert (Step(15, 18) if run.step == 1 else Step(9, tree=True)) in taken.effects, "a new step is sent"
+        assert (SendStep(15, 18) if run.step == 1 else SendStep(9, tree=True)) in taken.effects, "a new step is sent"
         assert any(isinstance(effect, SetClock) for effect in taken.effects), "and has a clock"
     if run.state is State.DRAINING:
         assert not any(command.alive for command in run.commands)

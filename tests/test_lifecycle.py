@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from statechart.chart import State
-from statechart.effects import Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
+from statechart.effects import Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -22,8 +22,8 @@ from statechart.lifecycle import Command, Lifecycle
 from statechart.values import Stage
 
 HUP, INT, KILL, TERM, CONT = 1, 2, 9, 15, 18
-STOP_ALL = (Step(TERM, CONT), SetClock(2.0))
-KILL_ALL = (Step(KILL, tree=True), SetClock(2.0))
+STOP_ALL = (SendStep(TERM, CONT), SetClock(2.0))
+KILL_ALL = (SendStep(KILL, tree=True), SetClock(2.0))
 
 
 def life(count: int = 2, steps: tuple[int, ...] = (TERM, KILL), timeout: float = 2.0) -> Lifecycle:
@@ -86,19 +86,19 @@ def test_orphans_are_left_alone_while_the_commands_run() -> None:
 
 def test_an_orphan_adopted_during_a_step_gets_that_steps_signal() -> None:
     run = life()
-    assert play(run, Terminate(TERM), OrphansAdopted(7, 8)) == [STOP_ALL, (Step(TERM, CONT, pids=(7, 8)),)]
+    assert play(run, Terminate(TERM), OrphansAdopted(7, 8)) == [STOP_ALL, (SendStep(TERM, CONT, pids=(7, 8)),)]
 
 
 def test_an_orphan_adopted_during_sigkill_means_the_whole_tree_again() -> None:
     run = life()
-    assert play(run, Terminate(TERM), Timeout(), OrphansAdopted(7))[2] == (Step(KILL, tree=True),)
+    assert play(run, Terminate(TERM), Timeout(), OrphansAdopted(7))[2] == (SendStep(KILL, tree=True),)
 
 
 def test_the_steps_go_on_for_orphans_after_the_last_command() -> None:
     run = life(1)
     assert play(run, ended(0, 4), OrphansAdopted(7), Timeout(), Drained()) == [
         STOP_ALL,
-        (Step(TERM, CONT, pids=(7,)),),
+        (SendStep(TERM, CONT, pids=(7,)),),
         KILL_ALL,
         (Exit(4),),
     ]
@@ -214,4 +214,4 @@ def test_events_are_equal_whenever_they_happen() -> None:
     assert Forward(2) != Terminate(2)
     assert len({Forward(2), Forward(2, at=9.0), Terminate(2)}) == 2
     assert repr(OrphansAdopted(7)) == "OrphansAdopted((), (7,))"
-    assert repr(Step(9, tree=True)) == "Step(None, (9,), True)"
+    assert repr(SendStep(9, tree=True)) == "SendStep(None, (9,), True)"

@@ -166,13 +166,13 @@ def test_what_comes_next_changes_nothing_before() -> None:
     begin = search._Situation(Lifecycle([Command([], 2), Command([], 3)], [TERM, KILL], 2.0))
     for first in begin.possible([INT]):
         before, _ = begin.after(first)
-        seen = told(before.run)
-        assert before.run.arc is not begin.run.arc
+        seen = told(before.lifecycle)
+        assert before.lifecycle.arc is not begin.lifecycle.arc
         for second in before.possible([INT]):
             after, _ = before.after(second)
-            assert all(any(each is command for command in after.run.commands) for each in after.run.ended)
-        assert told(before.run) == seen
-    assert begin.run.arc is None
+            assert all(any(each is command for command in after.lifecycle.commands) for each in after.lifecycle.ended)
+        assert told(before.lifecycle) == seen
+    assert begin.lifecycle.arc is None
 
 
 FIRST, LAST = ["SIGTERM, SIGCONT to every child", "clock 2 s"], ["SIGKILL to every descendant", "clock 2 s"]

@@ -63,7 +63,7 @@ from transitions import MachineError
 
 from muinit import signals
 from statechart.chart import State
-from statechart.effects import Effect, Exit, Relay, ResumeAll, SetClock, Step, SuspendAll
+from statechart.effects import Effect, Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -190,7 +190,7 @@ def after(setup: Setup, world: World, event: Event, effects: tuple[Effect, ...])
     if isinstance(event, Terminate) or not world.step:
         waits = 0.0
     for effect in effects:
-        if isinstance(effect, Relay) or (isinstance(effect, Step) and effect.pids is None):
+        if isinstance(effect, Relay) or (isinstance(effect, SendStep) and effect.pids is None):
             signum = effect.signum if isinstance(effect, Relay) else effect.signums[0]
             sent = tuple(None if was is None else received(was, signum, will) for was in sent)
         elif isinstance(effect, SetClock):
@@ -432,10 +432,10 @@ def nobody_is_killed_unasked(move: Move) -> bool | None:
         return None
     if move.asks_late:
         return move.looks and move.effects == (
-            Step(*move.signal, pids=move.event.unasked),
+            SendStep(*move.signal, pids=move.event.unasked),
             SetClock(move.setup.timeout),
         )
-    late = [effect for effect in move.effects if isinstance(effect, Step) and effect.pids is not None]
+    late = [effect for effect in move.effects if isinstance(effect, SendStep) and effect.pids is not None]
     return not late and move.looks == may_ask_late(move.setup, move.world)
 
 
@@ -443,8 +443,8 @@ def a_step_is_sent_to_everybody(move: Move) -> bool | None:
     """A step that begins sends its signal to every child, then SIGCONT; SIGKILL alone, but to all descendants."""
     if (isinstance(move.event, OrphansAdopted) and move.now.step) or move.asks_late:
         return None
-    expected = [Step(*move.signal, tree=move.signal == (KILL,))] if move.begins else []
-    return move.only(Step) == expected
+    expected = [SendStep(*move.signal, tree=move.signal == (KILL,))] if move.begins else []
+    return move.only(SendStep) == expected
 
 
 def the_adopted_are_signalled(move: Move) -> bool | None:
@@ -453,7 +453,7 @@ def the_adopted_are_signalled(move: Move) -> bool | None:
         return None
     missed = tuple(pid for pid in move.event.pids if pid not in move.event.asked)
     killed = move.signal == (KILL,)
-    expected = (Step(KILL, tree=True) if killed else Step(*move.signal, pids=missed),)
+    expected = (SendStep(KILL, tree=True) if killed else SendStep(*move.signal, pids=missed),)
     return move.effects == (expected if missed else ())
 
 
@@ -536,7 +536,7 @@ def a_kill_is_remembered(move: Move) -> bool | None:
     """It is remembered that SIGKILL came after another signal, and which orphans it has ended."""
     if move.error:
         return None
-    sent = {effect.signums[0] for effect in move.effects if isinstance(effect, Step) and effect.pids is None}
+    sent = {effect.signums[0] for effect in move.effects if isinstance(effect, SendStep) and effect.pids is None}
     asked = move.saved[3] or bool(sent - {KILL})
     killing = move.saved[4] or (KILL in sent and asked)
     dead = move.event.endings if isinstance(move.event, OrphansEnded) else ()

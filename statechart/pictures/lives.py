@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from statechart.chart import MachineError, State
-from statechart.effects import Relay, ResumeAll, SetClock, Step, SuspendAll
+from statechart.effects import Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.events import ADOPTED, COMMANDS_ENDED, ORPHANS_ENDED, PROCESSES, SIGNAL, Drained
 from statechart.lifecycle import SIGKILL
 from statechart.traces.read import ENDLESS
@@ -82,10 +82,10 @@ class Lives:
         times = [0, *(nanoseconds(decision.event.at) for _, decision in found.decisions)]
         self.times = [*accumulate([*times, nanoseconds(found.end.at) if found.end else times[-1]], max)]
         self.last = len(times)
-        self.run, self.certain = _run(found)
+        self.lifecycle, self.certain = _run(found)
         self.phases: list[Phase] = []
         self.signals: list[Note] = []
-        self.commands = [_life(command) for command in self.run.commands]
+        self.commands = [_life(command) for command in self.lifecycle.commands]
         self.orphans: list[Life] = []
         self.rest: Life | None = None
         self.orphans_seen = 0
@@ -94,7 +94,7 @@ class Lives:
         self._step = ""
         self._tell()
         self._drained = any(isinstance(decision.event, Drained) and decision.effects for _, decision in found.decisions)
-        for life, command in zip(self.commands, self.run.commands, strict=True):
+        for life, command in zip(self.commands, self.lifecycle.commands, strict=True):
             self._judge(life, command if self.certain else None)
         for life in self.orphans:
             self._judge(life)
@@ -165,7 +165,7 @@ class Lives:
     def _relayed(self, moment: int, effect: Relay) -> None:
         self._note(Note(moment, effect.name, self.signame(effect.signum), "forwarded"), self._children())
 
-    def _step_sent(self, moment: int, decision: Decision, effect: Step) -> None:
+    def _step_sent(self, moment: int, decision: Decision, effect: SendStep) -> None:
         clocks = [other.seconds for other in decision.effects if isinstance(other, SetClock)]
         if clocks:
             self._step = f"{self.signame(effect.signums[0])}, {seconds(clocks[0])}"
@@ -194,7 +194,7 @@ class Lives:
         if how is None:
             life.outcome, life.text = self._not_ended(life)
             return
-        life.decides = command is not None and command is self.run.decider
+        life.decides = command is not None and command is self.lifecycle.decider
         life.text = _text(how, self.signame)
         if how.failure:
             life.outcome = "missing"
@@ -236,12 +236,12 @@ class Lives:
 
 def _run(found: Trace) -> tuple[Lifecycle, bool]:
     """The run after its last event, and whether this machine decides all that is in the trace, without a gap."""
-    run = found.begin()
+    lifecycle = found.begin()
     try:
-        same = all(run.handle(decision.event) == decision for _, decision in found.decisions)
+        same = all(lifecycle.handle(decision.event) == decision for _, decision in found.decisions)
     except MachineError:
         same = False
-    return run, same and not found.dropped
+    return lifecycle, same and not found.dropped
 
 
 def _life(command: Command) -> Life:

@@ -44,16 +44,16 @@ def html(found: Trace) -> tuple[str, str]:
 
 def diagram(found: Trace) -> tuple[Markup, str]:
     """The lifecycle as SVG, the way of the run drawn heavy; or nothing, and why."""
-    run = found.begin()
-    if len(run.steps) > MOST_STEPS:
-        return Markup(), f"The diagram is left out: {len(run.steps)} steps are more than it can show."
+    lifecycle = found.begin()
+    if len(lifecycle.steps) > MOST_STEPS:
+        return Markup(), f"The diagram is left out: {len(lifecycle.steps)} steps are more than it can show."
     program = shutil.which("dot")
     if program is None:
         return Markup(), GRAPHVIZ
     numbers = found.header["signals"]
     forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
     unfolded = search.Unfolded(
-        run.steps, run.timeout, forward, lambda number: printable(found.signame(number)), stop=stop
+        lifecycle.steps, lifecycle.timeout, forward, lambda number: printable(found.signame(number)), stop=stop
     )
     graph = search.dot(unfolded, Counter(search.edge(decision) for _, decision in found.decisions))
     command = [program, "-Tsvg"]

@@ -100,7 +100,7 @@ class Unfolded:
                     found[here.key] = here
                     situations.append(here)
         for here in sorted(found.values(), key=_Situation.place):
-            self.states[here.run.stage] = [effect.words(self._signame) for effect in here.sent]
+            self.states[here.lifecycle.stage] = [effect.words(self._signame) for effect in here.sent]
         order = {stage: place for place, stage in enumerate(self.states)}
         for key in sorted(ways, key=lambda key: order[key[0]]):
             self.edges[key] = [self._words(alike) for alike in zip(*ways[key], strict=True)]
@@ -116,10 +116,10 @@ class Unfolded:
 
     def _wait(self) -> float:
         """The sum of the clocks from `terminate` to the exit, when each runs out."""
-        run, total = self._begin(), 0.0
+        lifecycle, total = self._begin(), 0.0
         event: Event = Terminate(SIGTERM)
-        while run.state is not State.EXITED:
-            total += sum(effect.seconds for effect in run.handle(event).effects if isinstance(effect, SetClock))
+        while lifecycle.state is not State.EXITED:
+            total += sum(effect.seconds for effect in lifecycle.handle(event).effects if isinstance(effect, SetClock))
             event = Timeout(GRANDCHILD)
         return total
 
@@ -127,39 +127,39 @@ class Unfolded:
 class _Situation:
     """A run after some events, and what the step in force has sent."""
 
-    def __init__(self, run: Lifecycle, sent: tuple[Effect, ...] = ()) -> None:
-        self.run = run
-        self.sent = () if run.state is State.EXITED else sent
+    def __init__(self, lifecycle: Lifecycle, sent: tuple[Effect, ...] = ()) -> None:
+        self.lifecycle = lifecycle
+        self.sent = () if lifecycle.state is State.EXITED else sent
 
     def after(self, event: Event) -> tuple[_Situation, Decision]:
         """The situation after one event more, and what was decided; this one stays as it is."""
-        run = _copied(self.run, {})
-        decision = run.handle(event)
+        lifecycle = _copied(self.lifecycle, {})
+        decision = lifecycle.handle(event)
         new = any(isinstance(effect, SetClock) for effect in decision.effects)
-        return _Situation(run, decision.effects if new else self.sent), decision
+        return _Situation(lifecycle, decision.effects if new else self.sent), decision
 
     @property
     def acted(self) -> bool:
         """Whether the row that was taken last is one that acts."""
-        return self.run.arc is not None and bool(self.run.arc.actions)
+        return self.lifecycle.arc is not None and bool(self.lifecycle.arc.actions)
 
     @property
     def alive(self) -> tuple[int, ...]:
         """Which commands are alive."""
-        return tuple(index for index, command in enumerate(self.run.commands) if command.alive)
+        return tuple(index for index, command in enumerate(self.lifecycle.commands) if command.alive)
 
     @property
     def key(self) -> object:
         """What decides what can come next, but for the exit code."""
-        return self.run.stage, self.alive, self.sent
+        return self.lifecycle.stage, self.alive, self.sent
 
     def place(self) -> tuple[int, int, bool]:
         """Where its stage stands among the others: by state and step."""
-        return list(State).index(self.run.state), self.run.step, self.run.again
+        return list(State).index(self.lifecycle.state), self.lifecycle.step, self.lifecycle.again
 
     def possible(self, forward: Iterable[int]) -> Iterator[Event]:
         """What can happen next: of each kind of event what makes a difference."""
-        if self.run.state is State.EXITED:
+        if self.lifecycle.state is State.EXITED:
             return
         yield from map(Forward, forward)
         yield Terminate(SIGTERM)

@@ -445,8 +445,8 @@ class _Painter:
         yield "command line", cut(printable(join(header["argv"])), MOST_WORDS)
         yield "started", _date(header["time"])
         yield "lasted", lasting(self._lives.times[-1])
-        steps = " → ".join(self._lives.signame(number) for number in self._lives.run.steps)
-        yield "steps", f"{steps}, {seconds(self._lives.run.timeout)} each"
+        steps = " → ".join(self._lives.signame(number) for number in self._lives.lifecycle.steps)
+        yield "steps", f"{steps}, {seconds(self._lives.lifecycle.timeout)} each"
         yield "forwarded", printable(", ".join(header["forward"])) or "nothing"
         commands, orphans = len(self._lives.commands), self._lives.orphans_seen
         counted = f"{commands} command{'s' * (commands != 1)}, {orphans or 'no'} orphan{'s' * (orphans != 1)} adopted"
@@ -456,7 +456,7 @@ class _Painter:
             yield "colours", "by exit code alone: lines are missing, or this muinit would have decided otherwise"
 
     def _row(self, decision: Decision) -> Row:
-        said = parts(self._lives.run, decision, self._lives.signame)
+        said = parts(self._lives.lifecycle, decision, self._lives.signame)
         shown = [cut(printable(text), NAME_LENGTH) for text in (str(decision.before), str(decision.after), *said)]
         return Row(nanoseconds(decision.event.at), f"{decision.event.at:.3f} s", *shown)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statechart.effects import SetClock, Step
+from statechart.effects import SendStep, SetClock
 from statechart.events import ADOPTED, COMMANDS_ENDED, ORPHANS_ENDED, PROCESSES, SIGNAL
 from statechart.words.phrases import command, ending, orphans, seconds
 from statechart.words.verdict import Verdict
@@ -42,7 +42,7 @@ class Story:
 
     def _step(self, decision: Decision) -> list[str]:
         clocks = [effect.seconds for effect in decision.effects if isinstance(effect, SetClock)]
-        sent = [effect for effect in decision.effects if isinstance(effect, Step)]
+        sent = [effect for effect in decision.effects if isinstance(effect, SendStep)]
         return [
             f"{decision.after.words}: {effect.words(self._signame)}; waiting {_up_to(clock)}{seconds(clock)}"
             for effect, clock in zip(sent, clocks, strict=False)
@@ -52,7 +52,7 @@ class Story:
 def _adopted(
     signame: Signame, decision: Decision, pids: Sequence[int], asked: Sequence[int], names: Sequence[str]
 ) -> list[str]:
-    sent = [signame(effect.signums[0]) for effect in decision.effects if isinstance(effect, Step)]
+    sent = [signame(effect.signums[0]) for effect in decision.effects if isinstance(effect, SendStep)]
     also = f", and sent it {sent[0]}" if sent else ""
     named = zip(pids, orphans(pids, names), strict=True)
     return [f"{name}{' (already asked to stop)' if pid in asked else also}" for pid, name in named]

@@ -34,29 +34,29 @@ class Verdict:
 
     def sentence(self, survivors: Sequence[str], at: float) -> str:
         """Why the run exits, `at` seconds after its start. `survivors` describes the processes that are left alive."""
-        run = self._lifecycle
-        first = next((it for it in run.ended if not it.step), None)  # the command whose end began the stop
-        stopped = ", so muinit stopped the rest" if any(it.step or it.alive for it in run.commands) else ""
-        if run.decider is not None:
-            what = self.fate(run.decider, total=True)
-        elif run.code:
+        lifecycle = self._lifecycle
+        first = next((it for it in lifecycle.ended if not it.step), None)  # the command whose end began the stop
+        stopped = ", so muinit stopped the rest" if any(it.step or it.alive for it in lifecycle.commands) else ""
+        if lifecycle.decider is not None:
+            what = self.fate(lifecycle.decider, total=True)
+        elif lifecycle.code:
             alive = ", ".join(survivors) or "a process that cannot be identified"
-            what = f"still alive {seconds(at - run.step_at)} into {self._step(run.step)}: {alive}"
+            what = f"still alive {seconds(at - lifecycle.step_at)} into {self._step(lifecycle.step)}: {alive}"
         else:
             what = "no command failed"
         if first is None:
-            what += f"; {self._signame(run.told)} had told muinit to stop after {seconds(run.told_at)}"
-        elif first is not run.decider:
+            what += f"; {self._signame(lifecycle.told)} had told muinit to stop after {seconds(lifecycle.told_at)}"
+        elif first is not lifecycle.decider:
             what += f"; {self.fate(first)}{stopped}"
         else:
             what += stopped
-        if first is not None and run.told:
-            what += f"; then {self._signame(run.told)} told muinit to stop, after {seconds(run.told_at)}"
-        rest = [*self._fates([it for it in run.commands if it not in (run.decider, first)])]
-        if run.killed:
-            killed = first_few([orphan(*it) for it in run.killed])
+        if first is not None and lifecycle.told:
+            what += f"; then {self._signame(lifecycle.told)} told muinit to stop, after {seconds(lifecycle.told_at)}"
+        rest = [*self._fates([it for it in lifecycle.commands if it not in (lifecycle.decider, first)])]
+        if lifecycle.killed:
+            killed = first_few([orphan(*it) for it in lifecycle.killed])
             rest.append(f"muinit's SIGKILL ended {killed}, which had been asked to stop")
-        return f"exit {run.code}: {what}" + (f": {'; '.join(rest)}" if rest else "")
+        return f"exit {lifecycle.code}: {what}" + (f": {'; '.join(rest)}" if rest else "")
 
     def noteworthy(self) -> bool:
         """Whether there is something to say although the exit status is 0.
@@ -64,11 +64,11 @@ class Verdict:
         There is if muinit's SIGKILL ended a process that had been asked to stop, or if the command that began the stop
         by exiting 0 may have done so by mistake.
         """
-        run = self._lifecycle
-        killed = run.killing and any(
-            it.ending and it.ending.signum == SIGKILL and SIGKILL in it.own_signals for it in run.commands
+        lifecycle = self._lifecycle
+        killed = lifecycle.killing and any(
+            it.ending and it.ending.signum == SIGKILL and SIGKILL in it.own_signals for it in lifecycle.commands
         )
-        return killed or bool(run.killed) or any(self._mistake(it) for it in run.ended)
+        return killed or bool(lifecycle.killed) or any(self._mistake(it) for it in lifecycle.ended)
 
     def fate(self, it: Command, *, total: bool = False) -> str:
         """What became of a command, and when. With `total`, also its whole time if a step ended it."""
