@@ -86,7 +86,7 @@ WORDS = {
 
 
 def signal_table() -> str:
-    """What each signal means if no option names it, and which options can name it; one row for signals that are alike."""
+    """What a signal means if no option names it, and which options can name it; one row for those that are alike."""
     rows: dict[tuple[str, ...], list[str]] = {}
     known = signals.by_name()
     as_init, as_other = (meanings.meanings(known, init=init) for init in (True, False))
