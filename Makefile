@@ -38,16 +38,16 @@ simulate: $(TESTS) ## the real loop on a simulated kernel; HISTORIES=n
 chaos: $(TESTS) ## random trees of real processes, as PID 1 and not; RUNS=n
 	$(BIN)/python -m tests.chaos --runs $(if $(filter file,$(origin RUNS)),1000,$(RUNS)) --jobs 3
 
-early: $(TESTS) ## what becomes of signals that come while muinit starts; WRITE=--write for the README
+early: $(TESTS) ## what becomes of signals that come while muinit starts; WRITE=--write for docs/measurements.md
 	$(BIN)/python -m tests.early $(WRITE)
 
-bench: .venv-bench/ready $(READY) ## measure what muinit costs; RUNS=n, WRITE=--write for the README
+bench: .venv-bench/ready $(READY) ## measure what muinit costs; RUNS=n, WRITE=--write for docs/measurements.md
 	$(BIN)/python -m tests.bench --runs $(RUNS) $(WRITE)
 
-docs: $(READY) ## rewrite the README's generated blocks
-	$(BIN)/python -m tests.readme
+docs: $(READY) ## rewrite the generated blocks of README.md and docs/
+	$(BIN)/python -m tests.docs
 
-pictures: $(PICTURES) daemons ## make the README's pictures anew, of a real run
+pictures: $(PICTURES) daemons ## make the pictures of docs/traces.md anew, of a real run
 	$(BIN)/python -m tests.pictures
 
 interpreters: $(READY) ## a short end-to-end run on every other supported Python that is found
@@ -59,7 +59,7 @@ wheel: $(VENV)/pip ## build the wheel and install it into a fresh environment
 	PYTHON="$(PYTHON)" tests/venv .venv-wheel dist/muinit-*.whl
 	cd / && "$(CURDIR)/.venv-wheel/bin/muinit" --version && "$(CURDIR)/.venv-wheel/bin/python" -m statechart > /dev/null
 	PYTHON="$(PYTHON)" tests/venv .venv-wheel "$$(echo dist/muinit-*.whl)[timeline]"
-	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../tests/pictures/run.jsonl -o run.html && test -s run.html
+	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../docs/pictures/run.jsonl -o run.html && test -s run.html
 
 fresh: ## the README's commands on a fresh Debian 12 and 13, as root and not; needs root
 	tests/fresh

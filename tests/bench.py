@@ -1,6 +1,6 @@
 """What muinit costs, as ratios in one run: against an interpreter that only spawns and waits, and tini if it is there.
 
-python -m tests.bench [--runs N] [--write]: prints a Markdown table; --write puts it into the README.
+python -m tests.bench [--runs N] [--write]: prints a Markdown table; --write puts it into docs/measurements.md.
 Figures are medians; those of the floor are taken in turn with those of muinit, since machines are noisy.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from tests import readme
+from tests import docs
 from tests.harness import AS_INIT, ROOT, wait_for
 
 VENV = ROOT / ".venv-bench"  # as a user installs it: not editable, by a current pip
@@ -177,14 +177,15 @@ def rss_as_init(argv: list[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what muinit costs.")
     parser.add_argument("--runs", type=int, default=15, help="how often each is measured (default: 15)")
-    parser.add_argument("--write", action="store_true", help="write the table into the README")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/measurements.md")
     options = parser.parse_args()
     machine = f"Measured with Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, "
     machine += f"{os.cpu_count()} cores {platform.machine()}; medians of {options.runs} runs or more, `make bench`."
     text = f"{table(options.runs)}\n\n{machine}"
     print(text)
     if options.write:
-        readme.write({"bench": text})
+        docs.write({"bench": text})
+        docs.write({"price": docs.price()})
 
 
 if __name__ == "__main__":

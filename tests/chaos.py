@@ -238,7 +238,7 @@ def endings(line: Line) -> list[tuple[str, str, int]]:
 
 
 def by_the_rule(trace: list[Line]) -> int:
-    """The exit status that this history must have: design page, section 5, said once more.
+    """The exit status that this history must have: docs/design.md, rules 20, 21 and 22, said once more.
 
     That of the first command that failed, else 0. It failed if its code is not 0; but a death by a signal that
     muinit sent it, for the last time on its own initiative, is no failure, and 128 + n is a death by n. Before it

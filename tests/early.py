@@ -20,7 +20,7 @@ from enum import Enum
 from pathlib import Path
 from statistics import median
 
-from tests import readme
+from tests import docs
 from tests.conftest import why_no_namespace
 from tests.harness import AS_INIT, PATIENCE, Run, is_deaf
 
@@ -113,7 +113,7 @@ def main() -> None:
     """Measure, and print the results in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m tests.early", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=500, metavar="N", help="of each signal and mode; default: 500")
-    parser.add_argument("--write", action="store_true", help="write the results into the README")
+    parser.add_argument("--write", action="store_true", help="write the results into docs/measurements.md")
     options = parser.parse_args()
     runs = options.runs
     lines: list[str] = []
@@ -143,7 +143,7 @@ def main() -> None:
         lines.append(f"Not as PID 1: {why}")
     print("\n".join(lines))
     if options.write:
-        readme.write({"early": "\n".join(lines)})
+        docs.write({"early": "\n".join(lines)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The exit-status table: what two commands do, and what muinit makes of it. The README prints it, a test plays it."""
+"""The exit-status table: two commands, and what muinit makes of them. docs/exit-status.md shows it, a test plays it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""python -m tests.pictures: the README's pictures, of a real run, by a real browser."""
+"""python -m tests.pictures: the pictures of docs/traces.md, of a real run, by a real browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import PATH
 from tests.harness import AS_INIT, MUINIT, ROOT, wait_for
 from tests.test_daemons import LOOPBACK, free_port
 
-WHERE = ROOT / "tests/pictures"
+WHERE = ROOT / "docs/pictures"
 COMMAND = (
     "./muinit -t 0.5 -s HUP --trace-file run.jsonl --- lighttpd -D -f lighttpd.conf --- dnsmasq -k -C dnsmasq.conf"
 )

@@ -91,12 +91,12 @@ class World:
         return meanings(NUMBERS, self.forward, self.stop_on, init=self.pid1)
 
     def passes_on(self, signum: int) -> bool:
-        """Whether this signal is forwarded: section 3 of the design, said once more."""
+        """Whether this signal is forwarded: docs/design.md, rule 5, said once more."""
         named = signum in self.forward or (not self.forward and signum == SIGINT and signum not in self.stop_on)
         return named and signum not in (SIGTERM, SIGCONT)
 
     def stops_us(self, signum: int) -> bool:
-        """Whether this signal tells muinit to stop: section 3 of the design, said once more."""
+        """Whether this signal tells muinit to stop: docs/design.md, rule 5, said once more."""
         if signum == SIGTERM or signum in self.stop_on:
             return True
         if self.passes_on(signum) or signum in HARMLESS | {SIGTSTP}:
@@ -560,7 +560,7 @@ def the_trace_can_be_replayed(it: History) -> None:
 
 
 def the_exit_status_is_true(it: History) -> None:
-    """The exit status is what section 5 of the design makes of what really became of the commands."""
+    """The exit status follows from what really became of the commands: docs/design.md, rules 19, 20, 21, 22 and 23."""
     assert it.end is not None
     allowed = {1} if it.end.gave_up else set(exit_codes(it))
     assert it.end.code in allowed, f"{it.end.code} instead of {allowed}"
@@ -603,7 +603,7 @@ def code_of(process: Process) -> int:
 
 
 def exit_codes(it: History) -> Iterator[int]:
-    """Each exit status that section 5 allows: that of the first command that failed, in order of reaping, else 0.
+    """Each exit status that docs/design.md, rules 22 and 23 allow: that of the first command that failed, in order of reaping, else 0.
 
     There is more than one where nobody can know, muinit least of all, what a command died of.
     """

@@ -154,7 +154,7 @@ def test_text_is_printable_and_cut(text: str, end: int) -> None:
 
 
 LINES = [line.encode() for line in recorded()]
-REAL = (ROOT / "tests/pictures/run.jsonl").read_bytes().splitlines(keepends=True)
+REAL = (ROOT / "docs/pictures/run.jsonl").read_bytes().splitlines(keepends=True)
 
 
 @st.composite

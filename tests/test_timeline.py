@@ -43,7 +43,7 @@ from statechart.words.text import printable
 from tests.conftest import program
 from tests.harness import ROOT
 
-PICTURES = ROOT / "tests/pictures"
+PICTURES = ROOT / "docs/pictures"
 HOSTILE = "</script></style><img src=x onerror=alert(1)>\"'&\x00\x1b[2J\udcff\u202e\u05d0"
 
 
@@ -581,10 +581,10 @@ def test_no_mark_is_nameless() -> None:
     assert lane(of, 100).who == "command"
 
 
-# What is in the README
+# What docs/traces.md shows
 
 
-def test_the_run_of_the_readme_replays() -> None:
+def test_the_run_of_the_pictures_replays() -> None:
     text = (PICTURES / "run.jsonl").read_text()
     found = read(text.splitlines(keepends=True))
     replay(found)
@@ -597,7 +597,7 @@ def test_the_run_of_the_readme_replays() -> None:
 
 
 @pytest.mark.parametrize("name", ["run", "way"])
-def test_the_pictures_of_the_readme_are_small(name: str) -> None:
+def test_the_pictures_are_small(name: str) -> None:
     for scheme in ("light", "dark"):
         data = (PICTURES / f"{name}-{scheme}.png").read_bytes()
         assert data.startswith(b"\x89PNG")

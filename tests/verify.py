@@ -148,7 +148,7 @@ class World(NamedTuple):
 
 
 def counts(ending: Ending, sent: Sent) -> bool:
-    """Whether this end of a command counts as a failure, by section 5 of the design; `sent` is what it was sent."""
+    """Whether this end of a command counts as a failure: docs/design.md, rules 20 and 21. `sent` is what it was sent."""
     if ending.code == 0:
         return False
     if ending.code <= 128:
@@ -158,12 +158,12 @@ def counts(ending: Ending, sent: Sent) -> bool:
 
 
 def expected_code(world: World) -> int:
-    """The code of the first command whose end counts, else 0, by section 5 of the design."""
+    """The code of the first command whose end counts, else 0: docs/design.md, rule 22."""
     return next((code for _, code in world.ended if code), 0)
 
 
 def may_ask_late(setup: Setup, world: World) -> bool:
-    """Whether those that were not asked must be asked now, by section 4 of the design."""
+    """Whether those that were not asked must be asked now: docs/design.md, rule 12."""
     until, then = setup.steps[: world.step], setup.steps[world.step :]
     return not world.late and KILL not in until and (not then or then[0] == KILL)
 
