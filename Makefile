@@ -22,9 +22,10 @@ test: $(PICTURES) daemons ## run the tests
 	$(BIN)/python -m pytest -m 'not proof' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
 
-lint: $(VENV)/lint.group ## check style
+lint: $(VENV)/lint.group ## check style and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 
 types: $(VENV)/types.group ## check types
 	$(BIN)/mypy
