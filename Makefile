@@ -42,7 +42,7 @@ chaos: $(TESTS) ## random trees of real processes, as PID 1 and not; RUNS=n
 early: $(TESTS) ## what becomes of signals that come while muinit starts; WRITE=--write for the README
 	$(BIN)/python -m tests.early $(WRITE)
 
-bench: .venv-bench/ready $(READY) ## measure what muinit costs; RUNS=n, WRITE=--write for the README
+bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write for the README
 	$(BIN)/python -m tests.bench --runs $(RUNS) $(WRITE)
 
 docs: $(READY) ## rewrite the README's generated blocks

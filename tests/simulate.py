@@ -34,6 +34,7 @@ from statechart.lifecycle import Command, Lifecycle, Taken
 from statechart.meanings import NOTHING, meanings
 from statechart.replay import TraceError, read, replay
 from tests.edges import ROWS, edge_of
+from tests.progress import progress
 from tests.simkernel import HARMLESS, TICK, Do, EndlessError, Process, Program, SimKernel
 
 T = TypeVar("T")
@@ -727,8 +728,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chunks = [range(first, min(first + size, last)) for first in range(options.seed, last, size)]
     seen: Counter[str] = Counter()
     failed: list[tuple[int, str]] = []
-    with multiprocessing.Pool(options.jobs) as pool:
-        for counts, failures in pool.imap(partial(play_seeds, stop_at_failure=not options.all), chunks):
+    with multiprocessing.Pool(options.jobs) as pool, progress("histories", len(chunks)) as count:
+        for counts, failures in count(pool.imap(partial(play_seeds, stop_at_failure=not options.all), chunks)):
             seen += counts
             failed += failures
             if failed and not options.all:
