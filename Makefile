@@ -22,9 +22,10 @@ test: $(PICTURES) daemons ## run the tests
 	$(BIN)/python -m pytest -m 'not proof' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
 
-lint: $(VENV)/lint.group ## check style
+lint: $(VENV)/lint.group ## check style and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 
 types: $(VENV)/types.group ## check types
 	$(BIN)/mypy
@@ -41,7 +42,7 @@ chaos: $(TESTS) ## random trees of real processes, as PID 1 and not; RUNS=n
 early: $(TESTS) ## what becomes of signals that come while muinit starts; WRITE=--write for docs/measurements.md
 	$(BIN)/python -m tests.early $(WRITE)
 
-bench: .venv-bench/ready $(READY) ## measure what muinit costs; RUNS=n, WRITE=--write for docs/measurements.md
+bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write for docs/measurements.md
 	$(BIN)/python -m tests.bench --runs $(RUNS) $(WRITE)
 
 docs: $(READY) ## rewrite the generated blocks of README.md and docs/

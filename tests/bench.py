@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from tests import docs
 from tests.harness import AS_INIT, ROOT, wait_for
+from tests.progress import Count, progress
 
 VENV = ROOT / ".venv-bench"  # as a user installs it: not editable, by a current pip
 MUINIT = [str(VENV / "bin/muinit"), "-q"]
@@ -129,40 +131,60 @@ def caught(pid: int) -> str:
     return next(line for line in lines if line.startswith("SigCgt")).split()[1]
 
 
-def measure(runs: int, take: Callable[[list[str]], float], *argvs: list[str]) -> list[float]:
-    """The medians of so many runs of each, taken in turn."""
-    taken = [[take(argv) for argv in argvs] for _ in range(runs)]
-    return [median(column) for column in zip(*taken, strict=True)]
+class Row(NamedTuple):
+    """What is measured, how often, and of what: the floor, muinit, and tini if it is there; or muinit alone."""
+
+    words: str
+    unit: str
+    bound: str
+    take: Callable[[list[str]], float]
+    argvs: list[list[str]]
+    runs: int
 
 
-def table(runs: int) -> str:
+def rows(runs: int) -> list[Row]:
     many = [["sh", "-c", "date +%s%N; exec sleep 60"]] * COMMANDS
     storms = ["sh", "-c", STORM]
     has_tini = bool(shutil.which("tini"))
-    rows: list[tuple[str, ...]] = [("", "floor", "muinit", "ratio", "bound", "tini"), ("---",) * 6]
 
-    def row(words: str, unit: str, bound: str, take: Callable[[list[str]], float], *argvs: list[str], n: int) -> None:
-        figures = measure(n, take, *argvs)
-        cells = [f"{figure:.1f}{unit}" for figure in figures]
-        ratio = f"**{figures[1] / figures[0]:.2f}**" if figures[0] else ""
-        rows.append((words, *cells[:2], ratio, bound, *(cells[2:] or [""])))
+    def each(*argv: str) -> list[list[str]]:
+        return [floor([*argv]), muinit([*argv]), *([[*TINI, *argv]] if has_tini else [])]
 
-    def beside(*argv: str) -> list[list[str]]:
-        return [[*TINI, *argv]] if has_tini else []
+    as_init = [[*AS_INIT, *argv] for argv in each(*STAMP)]
+    both = [floor(*many), muinit(*many)]
+    return [
+        Row("first child after, as PID 1", " ms", "1.5", first_child, as_init, 4 * runs),
+        Row("first child after", " ms", "1.5", first_child, each(*STAMP), 4 * runs),
+        Row(f"last of {COMMANDS} commands after, as PID 1", " ms", "1.5", last_of_many, both, runs),
+        Row("resident memory, as PID 1", " MiB", "1.5", rss_as_init, each(*ASLEEP), runs),
+        Row("resident memory", " MiB", "1.5", rss, each(*ASLEEP), runs),
+        Row("idle wake-ups a second", "", "0", wake_ups, each(*ASLEEP), 1),
+        Row(f"{ORPHANS} orphans, whole run as PID 1", " ms", "1.2", storm, [floor(storms), muinit(storms)], runs),
+        Row(f"{COMMANDS} commands stopped in", " ms", "", stop_many, [muinit(*many)], runs),
+    ]
 
-    as_init = [[*AS_INIT, *argv] for argv in (floor(STAMP), muinit(STAMP), *beside(*STAMP))]
-    row("first child after, as PID 1", " ms", "1.5", first_child, *as_init, n=4 * runs)
-    row("first child after", " ms", "1.5", first_child, floor(STAMP), muinit(STAMP), *beside(*STAMP), n=4 * runs)
-    row(f"last of {COMMANDS} commands after, as PID 1", " ms", "1.5", last_of_many, floor(*many), muinit(*many), n=runs)
-    row(
-        "resident memory, as PID 1", " MiB", "1.5", rss_as_init, floor(ASLEEP), muinit(ASLEEP), *beside(*ASLEEP), n=runs
-    )
-    row("resident memory", " MiB", "1.5", rss, floor(ASLEEP), muinit(ASLEEP), *beside(*ASLEEP), n=runs)
-    row("idle wake-ups a second", "", "0", wake_ups, floor(ASLEEP), muinit(ASLEEP), *beside(*ASLEEP), n=1)
-    row(f"{ORPHANS} orphans, whole run as PID 1", " ms", "1.2", storm, floor(storms), muinit(storms), n=runs)
-    stopped = measure(runs, stop_many, muinit(*many))[0]
-    rows.append((f"{COMMANDS} commands stopped in", "", f"{stopped:.1f} ms", "", "", ""))
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+def measure(row: Row, count: Count) -> list[float]:
+    """The medians of so many runs of each, taken in turn."""
+    taken = [[row.take(argv) for argv in count(row.argvs)] for _ in range(row.runs)]
+    return [median(column) for column in zip(*taken, strict=True)]
+
+
+def cells(row: Row, figures: list[float]) -> list[str]:
+    """A row of the table: floor, muinit, ratio, bound, tini."""
+    shown = [f"{figure:.1f}{row.unit}" for figure in figures]
+    if len(figures) == 1:
+        return [row.words, "", *shown, "", row.bound, ""]
+    ratio = f"**{figures[1] / figures[0]:.2f}**" if figures[0] else ""
+    return [row.words, *shown[:2], ratio, row.bound, *(shown[2:] or [""])]
+
+
+def table(runs: int) -> str:
+    todo = rows(runs)
+    lines = [["", "floor", "muinit", "ratio", "bound", "tini"], ["---"] * 6]
+    with progress("runs", sum(row.runs * len(row.argvs) for row in todo), ticking=False) as count:
+        lines += [cells(row, measure(row, count)) for row in todo]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def rss_as_init(argv: list[str]) -> float:

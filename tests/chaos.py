@@ -36,6 +36,7 @@ from tests import traces
 from tests.conftest import why_no_namespace
 from tests.edges import EDGES, ROWS
 from tests.harness import ROOT, Run, kill_all, status, tagged
+from tests.progress import progress
 
 Acts = list[tuple[Any, ...]]
 Node = tuple[str, dict[int, Acts], Acts]
@@ -474,8 +475,8 @@ def main() -> None:
             print(error, flush=True)
 
     seeds = range(args.seed, args.seed + args.runs)
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(one, seeds))
+    with ThreadPoolExecutor(args.jobs) as pool, progress("runs", len(seeds)) as count:
+        list(count(pool.map(one, seeds)))
     edges = Counter(edge for result in results for edge in result.edges)
     common = Counter(result.code for result in results).most_common()
     print(f"{len(seeds)} runs, seeds {seeds[0]} to {seeds[-1]}, in {time.monotonic() - start:.0f} s")

@@ -23,6 +23,7 @@ from statistics import median
 from tests import docs
 from tests.conftest import why_no_namespace
 from tests.harness import AS_INIT, PATIENCE, Run, is_deaf
+from tests.progress import progress
 
 TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 LONGEST = 60.0  # milliseconds
@@ -121,20 +122,22 @@ def main() -> None:
     modes = {"an ordinary process": False} if why else {"PID 1": True, "an ordinary process": False}
     lines.append(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | the latest not kept |")
     lines.append("|" + " --- |" * (4 + len(Fate)))
-    for mode, pid1 in modes.items():
-        for number in (TERM, INT):
-            delays = [LONGEST * run / max(runs - 1, 1) for run in range(runs)]
-            fates = [early(number, delay, pid1=pid1) for delay in delays]
-            counts = " | ".join(str(fates.count(fate)) for fate in Fate)
-            latest = max((delay for delay, fate in zip(delays, fates, strict=True) if fate is not Fate.KEPT), default=0)
-            lines.append(f"| {mode} | {signal.Signals(number).name} | {runs} | {counts} | {latest:.1f} ms |")
-    lines.append("")
-    for mode, pid1 in modes.items():
-        times = sorted(window(pid1=pid1) for _ in range(WINDOWS))
-        lines.append(
-            f"As {mode}, muinit blocks its signals {median(times):.1f} ms after its exec "
-            f"(median of {WINDOWS}; 9 of 10 within {times[WINDOWS * 9 // 10 - 1]:.1f} ms)."
-        )
+    delays = [LONGEST * run / max(runs - 1, 1) for run in range(runs)]
+    with progress("runs", len(modes) * (2 * runs + WINDOWS), ticking=False) as count:
+        for mode, pid1 in modes.items():
+            for number in (TERM, INT):
+                fates = [early(number, delay, pid1=pid1) for delay in count(delays)]
+                counts = " | ".join(str(fates.count(fate)) for fate in Fate)
+                lost = [delay for delay, fate in zip(delays, fates, strict=True) if fate is not Fate.KEPT]
+                latest = max(lost, default=0)
+                lines.append(f"| {mode} | {signal.Signals(number).name} | {runs} | {counts} | {latest:.1f} ms |")
+        lines.append("")
+        for mode, pid1 in modes.items():
+            times = sorted(window(pid1=pid1) for _ in count(range(WINDOWS)))
+            lines.append(
+                f"As {mode}, muinit blocks its signals {median(times):.1f} ms after its exec "
+                f"(median of {WINDOWS}; 9 of 10 within {times[WINDOWS * 9 // 10 - 1]:.1f} ms)."
+            )
     lines.append(
         f"Each run ended, and nothing survived. Measured with Python {platform.python_version()} "
         f"on Linux {platform.release().partition('-')[0]}, {os.cpu_count()} cores."

@@ -37,6 +37,7 @@ from statechart.traces.replay import replay
 from statechart.words.decision import line, start
 from statechart.words.verdict import Verdict
 from tests.edges import ROWS, edge_of
+from tests.progress import progress
 from tests.simkernel import HARMLESS, TICK, Do, EndlessError, Process, Program, SimKernel
 
 T = TypeVar("T")
@@ -603,7 +604,7 @@ def code_of(process: Process) -> int:
 
 
 def exit_codes(it: History) -> Iterator[int]:
-    """Each exit status that docs/design.md, rules 22 and 23 allow: that of the first command that failed, in order of reaping, else 0.
+    """Each exit status that docs/design.md, rules 22 and 23, allow: the first failure in order of reaping, else 0.
 
     There is more than one where nobody can know, muinit least of all, what a command died of.
     """
@@ -730,8 +731,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chunks = [range(first, min(first + size, last)) for first in range(options.seed, last, size)]
     seen: Counter[str] = Counter()
     failed: list[tuple[int, str]] = []
-    with multiprocessing.Pool(options.jobs) as pool:
-        for counts, failures in pool.imap(partial(play_seeds, stop_at_failure=not options.all), chunks):
+    with multiprocessing.Pool(options.jobs) as pool, progress("histories", len(chunks)) as count:
+        for counts, failures in count(pool.imap(partial(play_seeds, stop_at_failure=not options.all), chunks)):
             seen += counts
             failed += failures
             if failed and not options.all:

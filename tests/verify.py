@@ -79,6 +79,7 @@ from statechart.events import (
 )
 from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.words.decision import line, start
+from tests.progress import progress
 
 HUP, INT, KILL, USR1, SEGV, TERM, CONT = 1, 2, 9, 10, 11, 15, 18
 ORDER = list(State)
@@ -148,7 +149,7 @@ class World(NamedTuple):
 
 
 def counts(ending: Ending, sent: Sent) -> bool:
-    """Whether this end of a command counts as a failure: docs/design.md, rules 20 and 21. `sent` is what it was sent."""
+    """Whether this end of a command is a failure: docs/design.md, rules 20 and 21. `sent` is what it was sent."""
     if ending.code == 0:
         return False
     if ending.code <= 128:
@@ -720,10 +721,13 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="two commands, and two steps of two signals, at most")
     start = time.monotonic()
     if parser.parse_args().short:
-        setups, found = SHORT, verify(map(explore, SHORT))
+        setups = SHORT
+        with progress("setups", len(SHORT)) as count:
+            found = verify(count(map(explore, SHORT)))
     else:
-        with Pool() as pool:
-            setups, found = FULL, verify(pool.imap(explore, FULL))
+        setups = FULL
+        with Pool() as pool, progress("setups", len(FULL)) as count:
+            found = verify(count(pool.imap(explore, FULL)))
     if found.violation:
         sys.exit(told(found.violation))
     for name in [holds.__name__ for holds in PROPERTIES + IN_EXITED] + [exit_is_always_in_reach.__name__]:
