@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from muinit.kernel import Kernel
-    from statechart.effects import Effect
     from statechart.events import Event
     from statechart.lifecycle import Lifecycle, Taken
 
@@ -69,9 +68,25 @@ class Loop:
         self._names: dict[int, str] = {}  # of orphans, as far as somebody may ask for them
         self._asked: dict[int, int] = {}  # descendants that had the step's signal late, with their start times
         self._refused: set[int] = set()  # children that we may not signal
-        self._shielded: set[int] = set()  # signals that were said to be ignored
+        self._ignored: set[int] = set()  # signals that we have said we ignore
         self._deadline: float | None = None  # on the kernel's clock
         self._exit: Exit | None = None
+        self._on_signal: dict[str, Callable[[int], None]] = {  # by the meaning of the signal
+            REAP: lambda _: self._reap(),
+            FORWARD: self._forward,
+            STOP: self._stop,
+            SUSPEND: self._suspend,
+            RESUME: self._resume,
+            SHIELDED: self._ignore,
+        }
+        self._perform: dict[str, Callable[..., None]] = {  # by the name of the effect
+            Relay.name: self._relay,
+            Step.name: self._step,
+            SetClock.name: self._set_clock,
+            SuspendAll.name: self._suspend_all,
+            ResumeAll.name: self._resume_all,
+            Exit.name: self._end,
+        }
 
     def run(self, failure: tuple[int, Ending] | None = None, before: Iterable[tuple[int, int]] = ()) -> Exit:
         """Supervise until the lifecycle says exit.
@@ -79,7 +94,7 @@ class Loop:
         `failure` is the command that could not be started, `before` what reap() gave just before it failed.
         """
         self._look_at_the_dead()
-        orphans = [pid for pid in self._kernel.children() if pid not in self._known]
+        orphans = self._new_children()
         endings = self._endings(before)
         self._reap([*endings, failure] if failure else endings)
         if self._life.state is RUNNING:
@@ -88,14 +103,10 @@ class Loop:
             arrived = self._kernel.wait(self._time_left())
             self._fresh = []
             self._look_at_the_dead()
-            for signum in arrived:
-                self._arrived(signum)
+            self._arrived(arrived)
             self._reap()
             self._look_for_adopted()
-            if self._deadline is not None and self._time_left() == 0:
-                self._reap()  # those whom the look has just killed
-                self._deadline = None
-                self._time_is_up()
+            self._look_at_the_clock()
         return self._exit
 
     def survivors(self) -> list[str]:
@@ -107,20 +118,25 @@ class Loop:
 
     # What the kernel says
 
-    def _arrived(self, signum: int) -> None:
-        meaning = self._meanings[signum]
-        if meaning == REAP:
-            self._reap()
-        elif meaning == FORWARD:
-            self._handle(Forward(signum, at=self._now()))
-        elif meaning == STOP:
-            self._handle(Terminate(signum, at=self._now()))
-        elif meaning == SUSPEND:
-            self._handle(Suspend(at=self._now()))
-        elif meaning == RESUME:
-            self._handle(Resume(at=self._now()))
-        elif meaning == SHIELDED and signum not in self._shielded:
-            self._shielded.add(signum)
+    def _arrived(self, signums: Iterable[int]) -> None:
+        for signum in signums:
+            self._on_signal[self._meanings[signum]](signum)
+
+    def _forward(self, signum: int) -> None:
+        self._handle(Forward(signum, at=self._now()))
+
+    def _stop(self, signum: int) -> None:
+        self._handle(Terminate(signum, at=self._now()))
+
+    def _suspend(self, _signum: int = signals.SIGTSTP) -> None:
+        self._handle(Suspend(at=self._now()))
+
+    def _resume(self, _signum: int = signals.SIGCONT) -> None:
+        self._handle(Resume(at=self._now()))
+
+    def _ignore(self, signum: int) -> None:
+        if signum not in self._ignored:
+            self._ignored.add(signum)
             name = signals.name(signum)
             word = name.removeprefix("SIG").removeprefix("signal ")
             cure = f"-s {word} forwards it, --stop-on {word} stops the commands"
@@ -129,9 +145,7 @@ class Loop:
     def _endings(self, statuses: Iterable[tuple[int, int]]) -> list[tuple[int, Ending]]:
         endings, orphans = [], []
         for pid, status in statuses:
-            self._known.discard(pid)
-            self._refused.discard(pid)
-            self._asked.pop(pid, None)
+            self._forget(pid)
             if pid in self._commands:
                 endings.append((self._commands.pop(pid), ending(status)))
             else:
@@ -141,13 +155,19 @@ class Loop:
             self._handle(OrphansEnded(*orphans, names=names, at=self._now()))
         return endings
 
+    def _forget(self, pid: int) -> None:
+        """It was reaped: the next process with this pid is another one."""
+        self._known.discard(pid)
+        self._refused.discard(pid)
+        self._asked.pop(pid, None)
+
     def _reap(self, before: Iterable[tuple[int, Ending]] = ()) -> None:
         statuses, drained = self._kernel.reap()
         endings = [*before, *self._endings(statuses)]
         if endings:
             self._handle(CommandEnded(*endings, left=self._left_behind(endings), at=self._now()))
         if self._kernel.typed_stop():
-            self._handle(Suspend(at=self._now()))
+            self._suspend()
         if drained:
             self._handle(Drained(at=self._now()))
 
@@ -166,30 +186,44 @@ class Loop:
         if self._watch:
             self._look_for_adopted()  # a zombie still has its name
 
+    def _new_children(self) -> list[int]:
+        return [pid for pid in self._kernel.children() if pid not in self._known]
+
     def _look_for_adopted(self) -> None:
-        if self._exit is None and (self._watch or self._life.state is not RUNNING):
-            adopted = [pid for pid in self._kernel.children() if pid not in self._known]
-            if adopted:
-                self._known.update(adopted)
-                self._fresh += adopted
-                names = tuple(map(self._name, adopted)) if self._watch else ()
-                self._names.update(zip(adopted, names, strict=False))
-                asked = tuple(pid for pid in adopted if pid in self._asked and self._was_asked(pid))
-                self._handle(OrphansAdopted(*adopted, asked=asked, names=names, at=self._now()))
+        wanted = self._exit is None and (self._watch or self._life.state is not RUNNING)
+        if wanted and (adopted := self._new_children()):
+            self._known.update(adopted)
+            self._fresh += adopted
+            names = tuple(map(self._name, adopted)) if self._watch else ()
+            self._names.update(zip(adopted, names, strict=False))
+            asked = tuple(pid for pid in adopted if pid in self._asked and self._was_asked(pid))
+            self._handle(OrphansAdopted(*adopted, asked=asked, names=names, at=self._now()))
 
     def _was_asked(self, pid: int) -> bool:
         """Whether it is the same process that was asked, and not a later one with its pid."""
         return self._kernel.start_time(pid) == self._asked[pid]
 
+    def _look_at_the_clock(self) -> None:
+        if self._deadline is not None and self._time_left() == 0:
+            self._reap()  # those that died of the signal they got when they were adopted, a moment ago
+            self._time_is_up()
+
     def _time_is_up(self) -> None:
-        unasked = {}
-        if self._life.can_ask_late:
-            unasked = self._kernel.living()
-            unasked = {pid: started for pid, started in unasked.items() if pid not in self._known}
-            unasked = {pid: started for pid, started in unasked.items() if self._kernel.may_signal(pid)}
-            self._asked.update(unasked)
+        self._deadline = None
+        unasked = self._unasked()
+        self._asked.update(unasked)
         names = tuple(map(self._name, unasked)) if self._watch else ()
         self._handle(Timeout(*unasked, names=names, at=self._now()))
+
+    def _unasked(self) -> dict[int, int]:
+        """The living descendants that should still get the step's signal, with their start times."""
+        if not self._life.can_ask_late:
+            return {}
+        return {pid: started for pid, started in self._kernel.living().items() if self._can_ask(pid)}
+
+    def _can_ask(self, pid: int) -> bool:
+        """Whether a descendant has not had the step's signal, and we are permitted to send it."""
+        return pid not in self._known and self._kernel.may_signal(pid)
 
     # What the lifecycle decides
 
@@ -200,22 +234,23 @@ class Loop:
         if self._watch:
             self._watch(taken)
         for effect in taken.effects:
-            self._perform(effect)
+            self._perform[effect.name](effect)
 
-    def _perform(self, effect: Effect) -> None:
-        if isinstance(effect, Relay):
-            self._signal(self._kernel.children(), [effect.signum])
-        elif isinstance(effect, Step):
-            self._step(effect)
-        elif isinstance(effect, SetClock):
-            self._deadline = self._kernel.now() + effect.seconds
-        elif isinstance(effect, SuspendAll):
-            if not self._kernel.suspend():
-                self._arrived(signals.SIGCONT)
-        elif isinstance(effect, ResumeAll):
-            self._kernel.resume()
-        else:
-            self._exit = effect
+    def _relay(self, relay: Relay) -> None:
+        self._signal(self._kernel.children(), [relay.signum])
+
+    def _set_clock(self, clock: SetClock) -> None:
+        self._deadline = self._kernel.now() + clock.seconds
+
+    def _suspend_all(self, _: SuspendAll) -> None:
+        if not self._kernel.suspend():
+            self._resume()
+
+    def _resume_all(self, _: ResumeAll) -> None:
+        self._kernel.resume()
+
+    def _end(self, end: Exit) -> None:
+        self._exit = end
 
     def _step(self, step: Step) -> None:
         if step.pids is not None:

@@ -9,6 +9,7 @@ class Relay(Value):
     """Send `signum` to every child there is."""
 
     __slots__ = ("signum",)
+    name = "relay"
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
@@ -22,6 +23,7 @@ class Step(Value):
     """
 
     __slots__ = ("pids", "signums", "tree")
+    name = "step"
 
     def __init__(self, *signums: int, pids: tuple[int, ...] | None = None, tree: bool = False) -> None:
         self.signums = signums
@@ -33,6 +35,7 @@ class SetClock(Value):
     """Let `timeout` happen in so many seconds from now; a later clock replaces an earlier one."""
 
     __slots__ = ("seconds",)
+    name = "clock"
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -42,18 +45,21 @@ class SuspendAll(Value):
     """Suspend the commands, and then ourselves."""
 
     __slots__ = ()
+    name = "suspend"
 
 
 class ResumeAll(Value):
     """Continue every child, and give the terminal to its owner."""
 
     __slots__ = ()
+    name = "resume"
 
 
 class Exit(Value):
     """Exit with `code`; `gave_up` where something was left alive."""
 
     __slots__ = ("code", "gave_up")
+    name = "exit"
 
     def __init__(self, code: int, *, gave_up: bool = False) -> None:
         self.code = code
