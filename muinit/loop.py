@@ -112,9 +112,10 @@ class Loop:
     def survivors(self) -> list[str]:
         """Descriptions of what is still alive."""
         for _ in range(SEARCHES):
-            if found := self._kernel.descendants():
+            groups, alive = self._kernel.whole_tree()
+            if alive:
                 break
-        return [self._describe(pid) for pid in found or self._kernel.groups()]
+        return [self._describe(pid) for pid in alive or groups]
 
     # What the kernel says
 
@@ -261,10 +262,10 @@ class Loop:
         self._known = set(children)  # and whoever the list has missed, as /proc can, comes back as adopted
         self._asked = {}
         if step.tree:
-            groups, tree = self._kernel.groups(), self._kernel.descendants()
+            groups, alive = self._kernel.whole_tree()
             if self._life.killing:  # the last line names the orphans among them, and the dead have no name
-                self._names.update((pid, self._name(pid)) for pid in tree if pid not in self._names)
-            children = [*groups, *tree] or children
+                self._names.update((pid, self._name(pid)) for pid in alive if pid not in self._names)
+            children = [*groups, *alive] or children
         self._signal(children, step.signums)
 
     def _signal(self, pids: Iterable[int], signums: Iterable[int]) -> None:

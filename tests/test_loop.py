@@ -52,10 +52,8 @@ class Scripted:
     def children(self) -> list[int]:
         return list(self.alive)
 
-    descendants = children
-
-    def groups(self) -> list[int]:
-        return []
+    def whole_tree(self) -> tuple[list[int], list[int]]:
+        return [], self.children()
 
     def group(self, pid: int) -> int:
         return pid
@@ -195,7 +193,7 @@ def test_one_that_slips_through_a_search_is_named_by_the_next() -> None:
     """/proc is no snapshot."""
     kernel = Scripted(comes(SIGTERM), time_passes)
     looks = iter([[], [], [7]])
-    kernel.descendants = lambda: next(looks)  # type: ignore[method-assign]
+    kernel.whole_tree = lambda: ([], next(looks))  # type: ignore[method-assign]
     life = Lifecycle([Command(["a"], 7), Command(["b"], 8)], (SIGTERM,), 2.0)
     meaning = meanings(signals.by_name(), init=True)
     loop = Loop(kernel, life, meaning, lambda _: None, started_at=0.0)  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ def test_a_child_that_has_the_pid_of_a_former_descendant_is_signalled() -> None:
     kernel.catch({signals.SIGCHLD})
     kernel.start(Program("A", script=[*script, (0.0, Do("exit"))]))
     kernel.wait(0.1)
-    assert kernel.descendants() == [2, 3]
+    assert kernel.whole_tree()[1] == [2, 3]
     kernel.wait(None)
     kernel.reap()
     assert kernel.children() == [3]
@@ -76,6 +76,23 @@ def test_a_child_that_has_the_pid_of_a_former_descendant_is_signalled() -> None:
     (orphan,) = kernel.us.children
     assert orphan.program.name == "C"
     assert [signum for _, signum, _ in orphan.sent] == [signals.SIGTERM]
+
+
+def test_sigkill_takes_one_look_at_proc() -> None:
+    """One look finds both the groups and the descendants, whenever SIGKILL goes to the whole tree."""
+    kernel = SimKernel(lambda: 0.0)
+    lifecycle = Lifecycle([Command(["A"], kernel.start(program("A", "kid B,setsid")))], [signals.SIGKILL], 2.0)
+    meaning = meanings(signals.by_name(), init=True)
+    kernel.catch(number for number, what in meaning.items() if what != NOTHING)
+    kernel.at(1.0, kernel.outside, ("muinit", signals.SIGTERM))
+    kills: list[Step] = []
+
+    def watch(taken: Taken) -> None:
+        kills.extend(effect for effect in taken.effects if isinstance(effect, Step))
+
+    Loop(kernel, lifecycle, meaning, print, watch=watch, started_at=0.0).run()
+    assert [step.tree for step in kills] == [True, True], "to A and B, and to B again when it is adopted"
+    assert kernel._procfs.looks == len(kills)
 
 
 # Bugs that are put into the loop. Each overrides the methods of `Loop` at whose place the bug is.
