@@ -318,9 +318,9 @@ def test_a_bug_in_the_loop_is_found(bug: type[Loop]) -> None:
     assert first_failure(bug)
 
 
-def _choose_last(life: Lifecycle, _: object) -> None:
-    codes = [command.ending.code for command in life.ended if command.failed and command.ending]
-    life.code = codes[-1] if codes else 0
+def _choose_last(lifecycle: Lifecycle, _: object) -> None:
+    codes = [command.ending.code for command in lifecycle.ended if command.failed and command.ending]
+    lifecycle.code = codes[-1] if codes else 0
 
 
 MISJUDGED: dict[str, tuple[type, str, object]] = {
@@ -480,13 +480,13 @@ def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
         kernel.at(0.001 * (number + 1), do, deed)
     meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=False)
     kernel.catch(number for number, what in meaning.items() if what != NOTHING)
-    life = Lifecycle(commands, options.steps, options.timeout)
-    lines.append(trace.started(life))
+    lifecycle = Lifecycle(commands, options.steps, options.timeout)
+    lines.append(trace.started(lifecycle))
 
     def watch(taken: Taken) -> None:
-        lines.append(trace.taken(life, taken, signals.name))
+        lines.append(trace.taken(lifecycle, taken, signals.name))
 
-    end = Loop(kernel, life, meaning, lines.append, watch=watch, started_at=0.0).run()
+    end = Loop(kernel, lifecycle, meaning, lines.append, watch=watch, started_at=0.0).run()
     look()
     return Told(plain(lines, names), end.code, sorted(kernel.said)), stages
 
