@@ -34,7 +34,8 @@ class Broken(Run):
     def end_with(self, error: str) -> None:
         """One line, which names the error, asks for a report, and says how to get a trace."""
         assert self.end() == 1
-        assert self.err.startswith(f"muinit: internal error: {error}; please report this line, and the file of --trace")
+        report = "please report this line, and a trace (--trace-file PATH) if it happens again: Traceback"
+        assert self.err.startswith(f"muinit: internal error: {error}; {report}")
         assert self.err.count("\n") == 1
 
 
@@ -458,8 +459,20 @@ def test_without_ctypes_there_is_the_warning(error: str) -> None:
         assert why.startswith("muinit: exit 3: ")
 
 
-def test_an_internal_error_before_anything_was_started(tmp_path: Path) -> None:
-    bug = "from muinit import cli\ndef bug(*_): raise RuntimeError('a bug')\ncli.parse = bug"
-    with Broken(bug, ["touch", str(tmp_path / "started")]) as it:
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [
+        ("cli.parse", ""),
+        ("cli.parse", "--no-such-option"),
+        ("m._open_trace", "--trace-file run.jsonl"),
+        ("m._show", "--help"),
+        ("termination.TerminationLog.__init__", "--termination-log=log"),
+        ("termination.TerminationLog.__init__", "--termination-log=log --no-such-option"),
+    ],
+)
+def test_an_internal_error_before_anything_was_started(place: str, options: str, tmp_path: Path) -> None:
+    """While the command line is read, while a mistake in it is told, and while files are opened."""
+    bug = f"from muinit import cli, termination\ndef bug(*_): raise RuntimeError('a bug')\n{place} = bug"
+    with Broken(bug, ["touch", str(tmp_path / "started")], options=options) as it:
         it.end_with("RuntimeError: a bug")
     assert not (tmp_path / "started").exists()
