@@ -1,10 +1,10 @@
 """The life of muinit, from its first line to its exit status.
 
-Importing this module blocks every signal: it is for those who become muinit, and nobody else.
+Importing this module blocks every signal. So only a process that becomes muinit may import it.
 """
 
-# Before any other import, for what arrives from here on is kept by the kernel until we ask; PID 1 would otherwise
-# never hear of it, and any other process would die of it (signal(7), pid_namespaces(7)).
+# Before any other import: from here on the kernel keeps every signal until we ask for it. A signal that comes earlier
+# is lost on PID 1, and kills any other process (signal(7), pid_namespaces(7)).
 from _signal import SIG_BLOCK, pthread_sigmask, valid_signals
 
 CALLERS_MASK = pthread_sigmask(SIG_BLOCK, valid_signals())
@@ -13,18 +13,22 @@ import sys
 from _frozen_importlib_external import PathFinder
 from posix import environ
 
-# What the container holds for its commands is not for us. Import only builtin modules before that is decided.
-# These variables of Python change nothing in muinit (names without PYTHON):
+# PYTHON... variables, a sitecustomize and modules in the current folder are for the commands. Did any of them reach
+# this interpreter? Until that is known, only modules that are built into Python are imported.
+
+# Variables that change nothing in muinit, without the PYTHON at their front:
 _HARMLESS = (
     *(b"", b"UNBUFFERED", b"DONTWRITEBYTECODE", b"HASHSEED", b"IOENCODING", b"UTF8", b"NOUSERSITE", b"SAFEPATH"),
     *(b"NODEBUGRANGES", b"ASYNCIODEBUG", b"BREAKPOINT", b"STARTUP"),
 )
-# Images make up names that begin with PYTHON_ (PYTHON_VERSION). Python reads only these, and some harmless ones:
+# Images invent names that begin with PYTHON_ (PYTHON_VERSION). Of those names Python reads only these, and some that
+# are harmless:
 _READ = (
     *(b"_GIL", b"_JIT", b"_TLBC", b"_FROZEN_MODULES", b"_LAZY_IMPORTS", b"_PERF_JIT_SUPPORT", b"_PRESITE"),
     *(b"_PYMALLOC_HUGEPAGES", b"_CONTEXT_AWARE_WARNINGS", b"_THREAD_INHERIT_CONTEXT"),
 )
-# Whether sys.path begins with the folder of the script or, for `python -m`, the current folder. -P is Python 3.11.
+# Whether sys.path begins with the folder of the script or, for `python -m`, with the current folder. The option -P,
+# which sets safe_path, came with Python 3.11.
 _HAS_FOLDER = not (sys.flags.isolated or getattr(sys.flags, "safe_path", False))
 
 
@@ -34,8 +38,8 @@ def _is_clean() -> bool:
         names = [name[6:] for name, value in environ.items() if value and name.startswith(b"PYTHON")]
         if any(name in _READ if name.startswith(b"_") else name not in _HARMLESS for name in names):
             return False
-    # A sitecustomize may have removed the variable that it came by (OpenTelemetry's does), or its folder. Python's own
-    # entries begin with /usr/lib/python311.zip.
+    # A sitecustomize may have removed the variable that led to it (OpenTelemetry's does), or its folder. Python's own
+    # part of sys.path begins with an entry like /usr/lib/python311.zip.
     first = sys.path[int(_HAS_FOLDER)]
     file = getattr(sys.modules.get("sitecustomize"), "__file__", None)
     if not (first.endswith(".zip") and "/python3" in first) or (file and file.rpartition("/")[0] not in sys.path):
@@ -73,45 +77,47 @@ from muinit.kernel import Kernel
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from muinit.termination import TerminationLog
+    from muinit.stderr import Stderr
     from muinit.watch import Watch
     from statechart.events import Ending
-    from statechart.lifecycle import Lifecycle
+    from statechart.lifecycle import Command, Lifecycle
 
 
 def main() -> int:
     """Be muinit: read sys.argv, start the commands, supervise them; return the exit status."""
     options = log = kernel = None
-    sys.stderr = None  # Python writes to it about errors in finalizers, and waits for its reader
+    sys.stderr = None  # Python writes there about errors in finalizers, and would wait for a reader
     try:
-        options = parse(sys.argv[1:])
-        if options.show:
-            return _show(options)
-        log = _log(options.termination_log)
-        trace = _open_trace(options.trace_file)
-        kernel = Kernel(CALLERS_MASK)
-        return _supervise(kernel, options, trace, log)
-    except UsageError as error:
-        return _complain(str(error), log or _log(error.termination_log))
-    except BaseException as error:  # muinit itself is broken. Whatever it is, nobody may be left behind.
+        try:
+            options = parse(sys.argv[1:])
+            if options.show:
+                return _show(options)
+            log = _open_log(options.termination_log)
+            trace = _open_trace(options.trace_file)
+            kernel = Kernel(CALLERS_MASK)
+            return _supervise(kernel, options, trace, log)
+        except UsageError as error:
+            return _complain(str(error), log or _open_log(error.termination_log))
+    except BaseException as error:  # muinit itself is broken. Whatever it is, no process may be left behind.
         stopped, tries = kernel is None or options is None, 0
         while kernel is not None and options is not None and tries < lastresort.TRIES:
             try:
                 stopped = kernel.stop_everything(options.timeout)
                 break
-            except BaseException:  # it goes on from where it was
+            except BaseException:  # call it again: it goes on from where it was
                 tries += 1
         return _complain(_internal_error(error, stopped=stopped), log)
 
 
 def _internal_error(error: BaseException, *, stopped: bool) -> str:
-    """What went wrong, with the line to report first: a long traceback may be cut."""
+    """What went wrong, and what to do about it. The traceback comes last, because a long line is cut."""
     try:
         what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}".rstrip(": ")
         left = "" if stopped else "; not everything that was started could be stopped"
-        report = "please report this line, and the file of --trace-file PATH if it happens again"
+        report = "please report this line, and a trace (--trace-file PATH) if it happens again"
         return f"internal error: {what}{left}; {report}: {_traceback(error)}"
     except BaseException:
         return "internal error"
@@ -122,11 +128,11 @@ def _traceback(error: BaseException) -> str:
         from traceback import format_exception
 
         return "".join(format_exception(error)).strip().replace("\n", " | ")
-    except BaseException:  # what we have run out of may be what an import needs
+    except BaseException:  # the import may need what we have run out of
         return "no traceback"
 
 
-def _log(path: str) -> "TerminationLog | None":
+def _open_log(path: str) -> "TerminationLog | None":
     if not path:
         return None
     from muinit.termination import TerminationLog
@@ -147,75 +153,79 @@ def _open_trace(path: str) -> int | None:
 
 def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "TerminationLog | None") -> int:
     started_at = kernel.now()
-    adopting = kernel.adopt_orphans()
-    inherited = kernel.children()  # of a caller that became us
+    adopts = kernel.adopt_orphans()
+    inherited = kernel.children()  # of a program that became us by exec
     pids, refusal = _start(kernel, options)
-    before = kernel.reap()[0] if refusal else []
+    early = kernel.reap()[0] if refusal else []
 
-    # The commands load, and so do we: 25 ms that the first one does not wait for.
+    # While the commands load, so do we: 25 ms that the first command does not wait for.
     from muinit import oom
     from muinit.loop import Loop
     from muinit.stderr import Stderr
-    from statechart.lifecycle import Command, Lifecycle
+    from statechart.lifecycle import Lifecycle
     from statechart.meanings import NOTHING
     from statechart.words.verdict import Verdict
 
     stderr = Stderr()
-    say = stderr.line
-    if not adopting:
-        say("warning: prctl(PR_SET_CHILD_SUBREAPER) failed: orphans are not ours, and may be left behind")
-    if not kernel.sees_orphans:
-        lost = "orphans that left the group of their command are not stopped, and nobody but the commands is asked"
-        say(f"warning: no /proc of our PID namespace: {lost} to stop before SIGKILL")
-    if log is not None:
-        stderr.attempt("the termination log", _write, log, "", say)
+    say, attempt = stderr.line, stderr.attempt
+    _warn(kernel, say, adopts=adopts)
+    attempt("the termination log", _write, log, "", say)
     kernel.leave_directory()
-    meaning = _meanings(kernel, options)
-    kernel.catch(number for number, what in meaning.items() if what != NOTHING)
-    oom_kills = stderr.attempt("the OOM counter", oom.kills)  # an earlier run may have had the same cgroup
+    meanings = _meanings(kernel, options)
+    kernel.catch(number for number, what in meanings.items() if what != NOTHING)
+    oom_kills = attempt("the OOM counter", oom.kills)  # an earlier run may have had the same cgroup
 
-    commands = [
-        Command(argv, pid, reads_nothing=bool(number) and kernel.has_terminal)
-        for number, (argv, pid) in enumerate(zip(options.commands, pids, strict=True))
-    ]
-    lifecycle = Lifecycle(commands, options.steps, options.timeout)
-    watch = None
-    if options.verbosity == VERBOSE or options.trace_states or trace is not None:
-        watch = stderr.attempt("the trace", _watch, lifecycle, options, stderr, trace)
+    lifecycle = Lifecycle(_commands(kernel, options, pids), options.steps, options.timeout)
+    watch = attempt("the trace", _watch, lifecycle, options, stderr, trace)
     if watch is not None:
-        watch.started(sys.argv, meaning, kernel.now() - started_at)
+        watch.started(sys.argv, meanings, kernel.now() - started_at)
     told = watch.decided if watch else None
     loop = Loop(
-        kernel,
-        lifecycle,
-        meaning,
-        say,
-        watch=told,
-        attempt=stderr.attempt,
-        inherited=inherited,
-        started_at=started_at,
+        kernel, lifecycle, meanings, say, started_at=started_at, watch=told, attempt=attempt, inherited=inherited
     )
-    end = loop.run((pids.index(None), _refused(refusal)) if refusal else None, before)
+    end = loop.run((pids.index(None), _refused(refusal)) if refusal else None, early)
     kernel.take_terminal()
 
     survivors = loop.survivors() if end.gave_up else []
     at = kernel.now() - started_at
-    why = stderr.attempt("the reason", _why, lifecycle, survivors, at, oom_kills) or f"exit {end.code}"
+    why = attempt("the reason", _why, lifecycle, survivors, at, oom_kills) or f"exit {end.code}"
     if watch is not None:
         watch.ended(end.code, why, survivors, at)
     verdict = Verdict(lifecycle, signals.name)
     asked, silent = options.verbosity == VERBOSE, options.verbosity == QUIET
-    if asked or (not silent and (end.code or stderr.attempt("the reason", verdict.noteworthy))):
-        stderr.attempt("the last line", say, why)
-    if log is not None:
-        stderr.attempt("the termination log", _write, log, why, say)
+    if asked or (not silent and (end.code or attempt("the reason", verdict.noteworthy))):
+        attempt("the last line", say, why)
+    attempt("the termination log", _write, log, why, say)
     return end.code
 
 
-def _watch(*arguments: "Any") -> "Watch":
+def _warn(kernel: Kernel, say: "Callable[[str], None]", *, adopts: bool) -> None:
+    """Say what muinit cannot do here."""
+    if not adopts:
+        lost = "orphans do not become muinit's children, and may be left behind"
+        cure = "run muinit as PID 1, or with a Python whose ctypes works"
+        say(f"warning: prctl(PR_SET_CHILD_SUBREAPER) failed: {lost}; {cure}")
+    if not kernel.sees_orphans:
+        lost = "orphans that left the group of their command are not stopped, and only commands are asked to stop"
+        say(f"warning: no /proc of our PID namespace: {lost} before SIGKILL; mount proc on /proc")
+
+
+def _commands(kernel: Kernel, options: Options, pids: list[int | None]) -> "list[Command]":
+    from statechart.lifecycle import Command
+
+    return [
+        Command(argv, pid, reads_nothing=bool(number) and kernel.has_terminal)
+        for number, (argv, pid) in enumerate(zip(options.commands, pids, strict=True))
+    ]
+
+
+def _watch(lifecycle: "Lifecycle", options: Options, stderr: "Stderr", trace: int | None) -> "Watch | None":
+    """What tells of each decision, if anything was asked to."""
+    if not (options.verbosity == VERBOSE or options.trace_states or trace is not None):
+        return None
     from muinit.watch import Watch
 
-    return Watch(*arguments)
+    return Watch(lifecycle, options, stderr, trace)
 
 
 def _why(lifecycle: "Lifecycle", survivors: list[str], at: float, oom_kills: int | None) -> str:
@@ -242,10 +252,10 @@ def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
 
 
 def _start(kernel: Kernel, options: Options) -> tuple[list[int | None], OSError | None]:
-    """Start the commands in order: their pids, and what the kernel said of the first that cannot be started.
+    """Start the commands in order. Return their pids, and the error of the one that could not be started.
 
-    No more are started after that one, nor once a signal that stops us has come. The first is started all the same:
-    how it ends is the exit status then, and a run that did nothing at all would be one that succeeded.
+    After that one, or once a signal that stops us has come, no more are started. The first command is started in any
+    case: its end gives the exit status, and a run that started nothing would look like a success.
     """
     pids: list[int | None] = []
     refusal = None
@@ -263,7 +273,7 @@ def _start(kernel: Kernel, options: Options) -> tuple[list[int | None], OSError 
 
 
 def _refused(error: OSError) -> "Ending":
-    """127 where there is nothing to execute, 126 where it cannot be (POSIX: sh, env, nohup)."""
+    """127 if there is nothing to execute, 126 if it cannot be executed (as POSIX has it for sh, env and nohup)."""
     from statechart.words.text import printable
     from statechart.events import Ending
 
@@ -278,12 +288,13 @@ def _refused(error: OSError) -> "Ending":
     return Ending(126, failure=f"could not be executed: {error.strerror}")
 
 
-def _write(log: "TerminationLog", text: str, say: "Callable[[str], None]") -> None:
-    """Write why we exit into the termination log, or "" to learn whether that can be done. If not, go on."""
-    try:
-        log.write(text)
-    except OSError as error:
-        say(f"warning: cannot write the termination log {log.path}: {error.strerror}")
+def _write(log: "TerminationLog | None", text: str, say: "Callable[[str], None]") -> None:
+    """Write why we exit into the termination log, or "" to learn whether that is possible. If it is not, go on."""
+    if log is not None:
+        try:
+            log.write(text)
+        except OSError as error:
+            say(f"warning: cannot write the termination log {log.path}: {error.strerror}")
 
 
 def _show(options: Options) -> int:
@@ -292,13 +303,13 @@ def _show(options: Options) -> int:
 
     try:
         show.let_signals_in(CALLERS_MASK)
-        # Not sys.stdout: what it cannot write it tries again when Python exits, and then the status is 120.
+        # Not sys.stdout: what it cannot write it tries to write again when Python exits, and then the status is 120.
         data = show.text(options).encode()
         while data:
             data = data[os.write(1, data) :]
     except show.CannotShowError as error:
         return _complain(str(error))
-    except BrokenPipeError:  # Python ignores SIGPIPE, of which other programs die here
+    except BrokenPipeError:  # other programs die of SIGPIPE here, but Python ignores it
         return show.die(_signal.SIGPIPE)
     except OSError as error:
         return _complain(f"cannot write to stdout: {error.strerror}")
@@ -313,15 +324,14 @@ def _complain(what: str, log: "TerminationLog | None" = None) -> int:
 
         say = Stderr().line
         say(what)
-    except BaseException:  # as above
+    except BaseException:  # the import may need what we have run out of
         lastresort.say(what)
-    if log is not None:
-        _write(log, what, say)
+    _write(log, what, say)
     return 1
 
 
 def run() -> "NoReturn":
-    """Be muinit, and exit: without Python's own exit, in which PYTHONINSPECT, say, has another status in mind."""
+    """Be muinit, and exit at once. Python's own way out can change the status (PYTHONINSPECT does)."""
     code = 1
     try:
         code = main()

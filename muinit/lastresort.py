@@ -1,9 +1,10 @@
 """The last resort: muinit is broken, and stops everything that it has started.
 
-SIGTERM, a wait, SIGKILL, as always: a bug in the init is no reason to crash a database. What broke muinit may break
-this as well, be it a lack of memory or of descriptors or a bug in what is called here. So every step may fail, and the
-others are taken all the same. The steps that reach the commands and their groups, that wait, and that tell whether a
-child is left allocate nothing in CPython, where the integers up to 256 exist from the start. Nothing is imported.
+It sends SIGTERM, waits, and sends SIGKILL, as always: a bug in the init is no reason to crash a database. What broke
+muinit may break this as well: a lack of memory or of descriptors, or a bug in something that is called here. So each
+step may fail, and the next one is taken all the same. Some steps allocate nothing in CPython, where the integers up to
+256 always exist: those that reach the commands and their groups, that wait, and that see whether a child is left.
+Nothing is imported.
 """
 
 import os
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from muinit.kernel import Kernel
+    from muinit.children import Children
+    from muinit.selfpipe import SelfPipe
+    from muinit.terminal import Terminal
 
-_TICK = 0.04  # seconds
-_LONGEST = 250  # ticks: 10 s, what `docker stop` waits
-_KILLING = 50  # ticks: 2 s, because those who fork while they are killed may be missed at first
+_TICK_SECONDS = 0.04
+_MOST_ASKING_TICKS = 250  # 10 s, as long as `docker stop` waits
+_MOST_KILLING_TICKS = 50  # 2 s, because a process that forks while it is killed may be missed at first
 TRIES = 250
-_WALL = 0x40000000  # waitid(2): children made by clone(2) without an exit signal, too
+_WALL = 0x40000000  # waitid(2): also children that clone(2) made with another exit signal than SIGCHLD
 _REAP = os.WEXITED | os.WNOHANG | _WALL
 _LOOK = _REAP | os.WNOWAIT
 _STDERR = poll()
@@ -37,7 +40,7 @@ class Started:
 
     def __init__(self, before: "Started | None") -> None:
         self.before = before
-        self.pid = 0  # not started yet, or not at all
+        self.pid = 0  # until it is started
 
     def is_alive(self) -> bool:
         """Whether it is our living child. If so, nobody else has its pid."""
@@ -51,18 +54,20 @@ class LastResort:
     """Made before the first command is started: later there may be no memory for it."""
 
     __slots__ = (
-        *("_ask_until", "_asked", "_asking", "_begun", "_half", "_kernel"),
-        *("_kill_until", "_killing", "_reserve", "_unasked"),
+        *("_ask_until", "_asked", "_asking", "_begun", "_children", "_half"),
+        *("_kill_until", "_killing", "_reserve", "_self_pipe", "_terminal", "_unasked"),
     )
 
-    def __init__(self, kernel: "Kernel") -> None:
-        self._kernel = kernel
-        # A freed block of less than 128 KiB stays ours (malloc(3)), whatever RLIMIT_AS has become.
+    def __init__(self, children: "Children", self_pipe: "SelfPipe", terminal: "Terminal") -> None:
+        self._children = children
+        self._self_pipe = self_pipe
+        self._terminal = terminal
+        # Once freed, a block of less than 128 KiB stays in our heap (malloc(3)), whatever RLIMIT_AS has become.
         self._reserve: bytes | None = bytes(122_880)
         self._asked: set[int] = set()
-        self._asking = _LONGEST  # ticks left
+        self._asking = _MOST_ASKING_TICKS  # ticks left
         self._half = 0
-        self._killing = _KILLING
+        self._killing = _MOST_KILLING_TICKS
         self._ask_until = self._kill_until = float("inf")  # on the monotonic clock
         self._unasked: Started | None = None
         self._begun = False
@@ -70,45 +75,45 @@ class LastResort:
     def stop(self, grace: float) -> bool:
         """Stop all our descendants, and return whether nothing is left of them.
 
-        Our children get SIGTERM, also those that become ours in the meantime. After half of `grace`, which is in
-        seconds and counts up to 10, the other descendants get it. After all of it everything gets SIGKILL, for up to
-        2 s. All signals stay blocked: a second SIGTERM shortens nothing. At the end the terminal is taken back.
+        Our children get SIGTERM, including those that become ours in the meantime. After half of `grace` (seconds, up
+        to 10), all other descendants get it. After the whole of it everything gets SIGKILL, for up to 2 s. All signals
+        stay blocked: a second SIGTERM shortens nothing. At the end the terminal is taken back.
 
-        It can raise anything: MemoryError if a call has no frame (CPython 3.10 allocates those), what the handler of
-        an earlier signal raises. Called again it goes on from where it was.
+        This can raise anything: MemoryError if there is no memory for the frame of a call (CPython 3.10 allocates
+        frames), or what the handler of an earlier signal raises. Call it again, and it goes on from where it was.
         """
         self._reserve = None
         if not self._begun:
             self._begun = True
-            self._unasked = self._kernel.started
+            self._unasked = self._children.started
             _attempt(self._set_clock, grace)
-            _attempt(self._kernel.release_signals)  # to read /proc takes a descriptor
-            if not self._kernel.adopts:  # then a process is out of reach once its parent has ended
-                self._each(self._kernel.descendants, self._ask)
+            _attempt(self._self_pipe.close)  # to read /proc takes a descriptor
+            if not self._children.adopts:  # then a process is out of reach once its parent has ended
+                self._ask_everybody()
         self._ask_commands()
         while self._asking and not self._is_over():
             try:
                 if self._asking == self._half:
-                    self._each(self._kernel.descendants, self._ask)
-                self._each(self._kernel.children, self._ask)
+                    self._ask_everybody()
+                self._each(_attempt(self._children.pids), self._ask)
             except BaseException:  # no memory for the calls
                 pass
             self._asking = _wait(self._asking, self._ask_until)
         while self._killing and not self._is_over():
             try:
-                self._each(self._kernel.descendants, self._kill)  # before their parents are gone
-                self._each(self._kernel.groups, self._kill)
-                self._each(self._kernel.children, self._kill)  # needs less memory than these two
+                for pids in _attempt(self._children.whole_tree) or ():
+                    self._each(pids, self._kill)
+                self._each(_attempt(self._children.pids), self._kill)  # needs less memory than to look at everybody
             except BaseException:
                 pass
             self._kill_commands()
             self._killing = _wait(self._killing, self._kill_until)
-        _attempt(self._kernel.take_terminal)
+        _attempt(self._terminal.take)
         return self._is_over()
 
     def _set_clock(self, grace: float) -> None:
         seconds = min(grace, 10.0)
-        self._asking = min(int(seconds / _TICK + 0.99), _LONGEST)
+        self._asking = min(int(seconds / _TICK_SECONDS + 0.99), _MOST_ASKING_TICKS)
         self._half = self._asking // 2
         self._ask_until = monotonic() + seconds
         self._kill_until = self._ask_until + 2.0
@@ -116,7 +121,7 @@ class LastResort:
     def _is_over(self) -> bool:
         """Reap what has ended; return whether no child is left."""
         try:
-            return self._kernel.reap()[1]
+            return self._children.reap()[1]
         except BaseException:
             pass
         tries, failures = 0, 0
@@ -127,11 +132,11 @@ class LastResort:
                     return False
             except ChildProcessError:
                 return True
-            except BaseException:  # no memory to tell us who was reaped, or that there is nobody
+            except BaseException:  # no memory for the answer, whatever it is
                 failures += 1
         return failures == tries
 
-    # Who is asked, who is killed
+    # To ask is SIGTERM, and to kill is SIGKILL
 
     def _ask_commands(self) -> None:
         while self._unasked is not None:
@@ -143,25 +148,30 @@ class LastResort:
             self._asked.add(command.pid)
 
     def _kill_commands(self) -> None:
-        command = self._kernel.started
+        command = self._children.started
         while command is not None:
             if command.is_alive():
                 _send(os.killpg, command.pid, signals.SIGKILL)
                 _send(os.kill, command.pid, signals.SIGKILL)
             command = command.before
 
-    def _each(self, find: "Callable[[], list[int]]", act: "Callable[[int], None]") -> None:
-        for pid in _attempt(find) or ():
+    def _ask_everybody(self) -> None:
+        if found := _attempt(self._children.whole_tree):
+            _, descendants = found
+            self._each(descendants, self._ask)
+
+    def _each(self, pids: "list[int] | None", act: "Callable[[int], None]") -> None:
+        for pid in pids or ():
             act(pid)
 
     def _ask(self, pid: int) -> None:
         if pid not in self._asked:
-            _send(self._kernel.kill, pid, signals.SIGTERM)
-            _send(self._kernel.kill, pid, signals.SIGCONT)
+            _send(self._children.kill, pid, signals.SIGTERM)
+            _send(self._children.kill, pid, signals.SIGCONT)
             _attempt(self._asked.add, pid)
 
     def _kill(self, pid: int) -> None:
-        _send(self._kernel.kill, pid, signals.SIGKILL)
+        _send(self._children.kill, pid, signals.SIGKILL)
 
 
 def _send(send: "Callable[[int, int], None]", pid: int, signum: int) -> None:
@@ -172,7 +182,7 @@ def _send(send: "Callable[[int, int], None]", pid: int, signum: int) -> None:
 
 
 def _attempt(action: "Callable[..., Any]", *arguments: object) -> "Any":
-    """What it returns, or `None` if it fails; for what may need memory, as the call does."""
+    """What the action returns, or `None` if it fails. For actions that may allocate, as this call does."""
     try:
         return action(*arguments)
     except BaseException:
@@ -181,7 +191,7 @@ def _attempt(action: "Callable[..., Any]", *arguments: object) -> "Any":
 
 def _wait(ticks: int, until: float) -> int:
     """Wait for a tick; return how many are left of them."""
-    sleep(_TICK)
+    sleep(_TICK_SECONDS)
     try:
         return 0 if monotonic() >= until else ticks - 1
     except BaseException:

@@ -1,4 +1,24 @@
-"""The loop: wait, turn what the kernel says into events, let the lifecycle decide, do what it decided."""
+"""The loop: wait, turn what the kernel says into events, let the lifecycle decide, do what it decided.
+
+One turn looks at these things, in this order. The order decides exit codes.
+
+1. Wait, for a signal or for the deadline. Signals stay blocked for the rest of the turn, so the turn is about what had
+   come by now.
+2. Names. If somebody reads a trace, look for new children now: a zombie still has its name. This decides nothing.
+3. Signals, lowest number first. So SIGINT (2) and SIGTERM (15) come before SIGCHLD (17), which is the request to reap.
+   If muinit is told to stop and a command ends in the same wake, then muinit was told first: what it sends to the other
+   commands is not its own initiative, and their deaths by it count.
+4. The dead: every status that there is, whether or not SIGCHLD came. All that ended together are one event, because the
+   dead must be known before the others are signalled: a signal to a zombie succeeds, and would be taken for the cause
+   of its death. Such a death would not count.
+5. Adopted orphans. This comes after the dead, because the dead leave their children to us. It comes before the clock,
+   because the next step may be SIGKILL, and an orphan must be asked to stop before that.
+6. The clock comes last. A child that ended just in time is not out of time: it is not killed, and muinit does not give
+   up on it, which would make the exit status 1. For the same reason the dead are reaped once more before it: an orphan
+   that was adopted in 5 may have ended already.
+
+What happens after the lifecycle has said exit is dropped.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +46,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from muinit.kernel import Kernel
-    from statechart.effects import Effect
     from statechart.events import Event
     from statechart.lifecycle import Decision, Lifecycle
 
 
-SEARCHES = 5  # /proc is no snapshot: one that forks and exits again and again can slip through a search
+SEARCHES = 5  # /proc is no snapshot: one search may miss a process that keeps forking and exiting
 
 
 class Loop:
     """One run on one kernel.
 
-    `meanings` says what each signal means, by number. `say` writes a line for people. `watch` is told of each event
-    taken, and of what becomes of orphans. `attempt` calls what only reports, so that an error there stops nobody
-    (`muinit.stderr.Stderr.attempt`). `inherited` are the children that we had before we started any.
-    `started_at` is the kernel's clock at the start.
+    `meanings` says what each signal means, by number. `say` writes a line for people. `watch` is called for each
+    decision; if there is one, orphans are watched from the start. `attempt` calls functions that only report, so that
+    an error there does not end the run (`muinit.stderr.Stderr.attempt`). `inherited` are the children that we had
+    before we started any. `started_at` is the kernel's clock at the start.
     """
 
     def __init__(
@@ -66,61 +85,83 @@ class Loop:
         self._attempt = attempt
         self._inherited = inherited
         self._fresh: list[int] = []  # orphans that were first seen in this turn
-        self._names: dict[int, str] = {}  # of orphans, as far as somebody may ask for them
-        self._asked: dict[int, int] = {}  # descendants that had the step's signal late, with their start times
+        self._names: dict[int, str] = {}  # of the orphans that a report may name
+        self._asked: dict[int, int] = {}  # descendants that got the step's signal late, with their start times
         self._refused: set[int] = set()  # children that we may not signal
-        self._shielded: set[int] = set()  # signals that were said to be ignored
+        self._ignored: set[int] = set()  # signals that we have said we ignore
         self._deadline: float | None = None  # on the kernel's clock
         self._exit: Exit | None = None
+        self._on_signal: dict[str, Callable[[int], None]] = {  # by the meaning of the signal
+            REAP: lambda _: self._reap(),
+            FORWARD: self._forward,
+            STOP: self._stop,
+            SUSPEND: self._suspend,
+            RESUME: self._resume,
+            SHIELDED: self._ignore,
+        }
+        self._perform: dict[str, Callable[..., None]] = {  # by the name of the effect
+            Relay.name: self._relay,
+            SendStep.name: self._step,
+            SetClock.name: self._set_clock,
+            SuspendAll.name: self._suspend_all,
+            ResumeAll.name: self._resume_all,
+            Exit.name: self._end,
+        }
 
-    def run(self, failure: tuple[int, Ending] | None = None, before: Iterable[tuple[int, int]] = ()) -> Exit:
+    def run(self, failure: tuple[int, Ending] | None = None, early: Iterable[tuple[int, int]] = ()) -> Exit:
         """Supervise until the lifecycle says exit.
 
-        `failure` is the command that could not be started, `before` what reap() gave just before it failed.
+        `failure` is the command that could not be started; `early` are the statuses of those that ended before it.
         """
+        self._begin(failure, early)
+        while self._exit is None:
+            self._fresh = []
+            arrived = self._kernel.wait(self._time_left())  # 1. wait
+            self._look_at_the_dead()  # 2. names
+            self._arrived(arrived)  # 3. signals
+            self._reap()  # 4. the dead
+            self._look_for_adopted()  # 5. adopted orphans
+            self._look_at_the_clock()  # 6. the clock
+        return self._exit
+
+    def _begin(self, failure: tuple[int, Ending] | None, early: Iterable[tuple[int, int]]) -> None:
+        """What has happened since the first command was started."""
         self._look_at_the_dead()
-        orphans = [pid for pid in self._kernel.children() if pid not in self._known]
-        endings = self._endings(before)
+        orphans = self._new_children()
+        endings = self._endings(early)
         self._reap([*endings, failure] if failure else endings)
         if self._lifecycle.state is RUNNING:
-            self._known.update(orphans)  # no command that ends later has left them
-        while self._exit is None:
-            arrived = self._kernel.wait(self._time_left())
-            self._fresh = []
-            self._look_at_the_dead()
-            for signum in arrived:
-                self._arrived(signum)
-            self._reap()
-            self._look_for_adopted()
-            if self._deadline is not None and self._time_left() == 0:
-                self._reap()  # those whom the look has just killed
-                self._deadline = None
-                self._time_is_up()
-        return self._exit
+            self._known.update(orphans)  # so that no command that ends later is said to have left them
 
     def survivors(self) -> list[str]:
         """Descriptions of what is still alive."""
         for _ in range(SEARCHES):
-            if found := self._kernel.descendants():
+            groups, alive = self._kernel.whole_tree()
+            if alive:
                 break
-        return [self._describe(pid) for pid in found or self._kernel.groups()]
+        return [self._describe(pid) for pid in alive or groups]
 
     # What the kernel says
 
-    def _arrived(self, signum: int) -> None:
-        meaning = self._meanings[signum]
-        if meaning == REAP:
-            self._reap()
-        elif meaning == FORWARD:
-            self._handle(Forward(signum, at=self._now()))
-        elif meaning == STOP:
-            self._handle(Terminate(signum, at=self._now()))
-        elif meaning == SUSPEND:
-            self._handle(Suspend(at=self._now()))
-        elif meaning == RESUME:
-            self._handle(Resume(at=self._now()))
-        elif meaning == SHIELDED and signum not in self._shielded:
-            self._shielded.add(signum)
+    def _arrived(self, signums: Iterable[int]) -> None:
+        for signum in signums:
+            self._on_signal[self._meanings[signum]](signum)
+
+    def _forward(self, signum: int) -> None:
+        self._handle(Forward(signum, at=self._now()))
+
+    def _stop(self, signum: int) -> None:
+        self._handle(Terminate(signum, at=self._now()))
+
+    def _suspend(self, _signum: int = signals.SIGTSTP) -> None:
+        self._handle(Suspend(at=self._now()))
+
+    def _resume(self, _signum: int = signals.SIGCONT) -> None:
+        self._handle(Resume(at=self._now()))
+
+    def _ignore(self, signum: int) -> None:
+        if signum not in self._ignored:
+            self._ignored.add(signum)
             name = signals.name(signum)
             word = name.removeprefix("SIG").removeprefix("signal ")
             cure = f"-s {word} forwards it, --stop-on {word} stops the commands"
@@ -129,9 +170,7 @@ class Loop:
     def _endings(self, statuses: Iterable[tuple[int, int]]) -> list[tuple[int, Ending]]:
         endings, orphans = [], []
         for pid, status in statuses:
-            self._known.discard(pid)
-            self._refused.discard(pid)
-            self._asked.pop(pid, None)
+            self._forget(pid)
             if pid in self._commands:
                 endings.append((self._commands.pop(pid), ending(status)))
             else:
@@ -141,56 +180,75 @@ class Loop:
             self._handle(OrphansEnded(*orphans, names=names, at=self._now()))
         return endings
 
-    def _reap(self, before: Iterable[tuple[int, Ending]] = ()) -> None:
+    def _forget(self, pid: int) -> None:
+        """A child was reaped: from now on its pid may belong to another process."""
+        self._known.discard(pid)
+        self._refused.discard(pid)
+        self._asked.pop(pid, None)
+
+    def _reap(self, early: Iterable[tuple[int, Ending]] = ()) -> None:
         statuses, drained = self._kernel.reap()
-        endings = [*before, *self._endings(statuses)]
+        endings = [*early, *self._endings(statuses)]
         if endings:
             left = self._left_behind(endings)
             self._handle(CommandEnded(*endings, left=left, names=tuple(map(self._name, left)), at=self._now()))
         if self._kernel.typed_stop():
-            self._handle(Suspend(at=self._now()))
+            self._suspend()
         if drained:
             self._handle(Drained(at=self._now()))
 
     def _left_behind(self, endings: Iterable[tuple[int, Ending]]) -> tuple[int, ...]:
-        """The orphans that the dead may have left to us: first seen in this turn, where one ended with 0."""
-        if self._watch:
-            self._look_for_adopted()  # before a step reaches them
+        """The orphans that the dead may have left behind: new in this turn, in which some command ended with 0."""
+        self._look_at_the_dead()  # children of the dead that are now ours, before a step signals them
         if self._lifecycle.state is not RUNNING or all(ending.code for _, ending in endings):
             return ()
         known = {*self._known, *self._inherited}.difference(self._fresh)
         left = [pid for pid in self._kernel.children() if pid not in known]
-        # One in the process group of a living command is that command's.
+        # An orphan in the process group of a living command belongs to that command.
         return tuple(pid for pid in left if self._kernel.group(pid) not in self._commands)
 
     def _look_at_the_dead(self) -> None:
         if self._watch:
-            self._look_for_adopted()  # a zombie still has its name
+            self._look_for_adopted()  # a zombie still has its name; once it is reaped, nobody knows it
+
+    def _new_children(self) -> list[int]:
+        return [pid for pid in self._kernel.children() if pid not in self._known]
 
     def _look_for_adopted(self) -> None:
-        if self._exit is None and (self._watch or self._lifecycle.state is not RUNNING):
-            adopted = [pid for pid in self._kernel.children() if pid not in self._known]
-            if adopted:
-                self._known.update(adopted)
-                self._fresh += adopted
-                names = tuple(map(self._name, adopted)) if self._watch else ()
-                self._names.update(zip(adopted, names, strict=False))
-                asked = tuple(pid for pid in adopted if pid in self._asked and self._was_asked(pid))
-                self._handle(OrphansAdopted(*adopted, asked=asked, names=names, at=self._now()))
+        wanted = self._exit is None and (self._watch or self._lifecycle.state is not RUNNING)
+        if wanted and (adopted := self._new_children()):
+            self._known.update(adopted)
+            self._fresh += adopted
+            names = tuple(map(self._name, adopted)) if self._watch else ()
+            self._names.update(zip(adopted, names, strict=False))
+            asked = tuple(pid for pid in adopted if pid in self._asked and self._was_asked(pid))
+            self._handle(OrphansAdopted(*adopted, asked=asked, names=names, at=self._now()))
 
     def _was_asked(self, pid: int) -> bool:
-        """Whether it is the same process that was asked, and not a later one with its pid."""
+        """Whether this is the process that was asked, and not a later one with the same pid."""
         return self._kernel.start_time(pid) == self._asked[pid]
 
+    def _look_at_the_clock(self) -> None:
+        if self._deadline is not None and self._time_left() == 0:
+            self._reap()  # those that died of the signal they got when they were adopted, a moment ago
+            self._time_is_up()
+
     def _time_is_up(self) -> None:
-        unasked = {}
-        if self._lifecycle.can_ask_late:
-            unasked = self._kernel.living()
-            unasked = {pid: started for pid, started in unasked.items() if pid not in self._known}
-            unasked = {pid: started for pid, started in unasked.items() if self._kernel.may_signal(pid)}
-            self._asked.update(unasked)
+        self._deadline = None
+        unasked = self._unasked()
+        self._asked.update(unasked)
         names = tuple(map(self._name, unasked)) if self._watch else ()
         self._handle(Timeout(*unasked, names=names, at=self._now()))
+
+    def _unasked(self) -> dict[int, int]:
+        """The living descendants that should still get the step's signal, with their start times."""
+        if not self._lifecycle.can_ask_late:
+            return {}
+        return {pid: started for pid, started in self._kernel.living().items() if self._can_ask(pid)}
+
+    def _can_ask(self, pid: int) -> bool:
+        """Whether a descendant has not had the step's signal, and we are permitted to send it."""
+        return pid not in self._known and self._kernel.may_signal(pid)
 
     # What the lifecycle decides
 
@@ -201,36 +259,37 @@ class Loop:
         if self._watch:
             self._watch(taken)
         for effect in taken.effects:
-            self._perform(effect)
+            self._perform[effect.name](effect)
 
-    def _perform(self, effect: Effect) -> None:
-        if isinstance(effect, Relay):
-            self._signal(self._kernel.children(), [effect.signum])
-        elif isinstance(effect, SendStep):
-            self._step(effect)
-        elif isinstance(effect, SetClock):
-            self._deadline = self._kernel.now() + effect.seconds
-        elif isinstance(effect, SuspendAll):
-            if not self._kernel.suspend():
-                self._arrived(signals.SIGCONT)
-        elif isinstance(effect, ResumeAll):
-            self._kernel.resume()
-        elif isinstance(effect, Exit):
-            self._exit = effect
+    def _relay(self, relay: Relay) -> None:
+        self._signal(self._kernel.children(), [relay.signum])
+
+    def _set_clock(self, clock: SetClock) -> None:
+        self._deadline = self._kernel.now() + clock.seconds
+
+    def _suspend_all(self, _: SuspendAll) -> None:
+        if not self._kernel.suspend():
+            self._resume()
+
+    def _resume_all(self, _: ResumeAll) -> None:
+        self._kernel.resume()
+
+    def _end(self, end: Exit) -> None:
+        self._exit = end
 
     def _step(self, step: SendStep) -> None:
         if step.pids is not None:
             self._signal(step.pids, step.signums)
             return
-        # Listed once: who is adopted from here on has not had the signal, whatever else it gets.
+        # Listed once: a process adopted later has not received this signal yet, even if it gets the SIGCONT.
         children = self._kernel.children()
-        self._known = set(children)  # and whoever the list has missed, as /proc can, comes back as adopted
+        self._known = set(children)  # a child that the list missed, as /proc can, will be seen as adopted
         self._asked = {}
         if step.tree:
-            groups, tree = self._kernel.groups(), self._kernel.descendants()
-            if self._lifecycle.killing:  # the last line names the orphans among them, and the dead have no name
-                self._names.update((pid, self._name(pid)) for pid in tree if pid not in self._names)
-            children = [*groups, *tree] or children
+            groups, alive = self._kernel.whole_tree()
+            if self._lifecycle.killing:  # the last line will name the orphans among them, and the dead have no name
+                self._names.update((pid, self._name(pid)) for pid in alive if pid not in self._names)
+            children = [*groups, *alive] or children
         self._signal(children, step.signums)
 
     def _signal(self, pids: Iterable[int], signums: Iterable[int]) -> None:
@@ -241,7 +300,8 @@ class Loop:
             except PermissionError:
                 if pid > 0 and pid not in self._refused:
                     self._refused.add(pid)
-                    self._say(f"warning: not permitted to signal {self._describe(pid)}")
+                    why = "it runs as another user, and muinit needs CAP_KILL for that"
+                    self._say(f"warning: not permitted to signal {self._describe(pid)}: {why}")
 
     # Names
 

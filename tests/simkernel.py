@@ -1,7 +1,7 @@
 """A simulated kernel: processes, signals and a clock that exist only here, and move only as `random` says.
 
 `SimKernel` is `muinit.kernel.Kernel` with every system call replaced; what is computed there from the answers
-(`children`, `descendants`, `describe`, `typed_stop`, `resume`) is the real code. Three rules of this file:
+(`children`, `whole_tree`, `describe`, `typed_stop`, `resume`) is the real code. Three rules of this file:
 
 1. Between any two system calls of muinit the world may move on (`gap`): that is where races are.
 2. What is drawn is drawn with `random()`, and 0.0 is the quiet answer: a `random` that always says 0.0 makes a
@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from errno import EAGAIN
 from math import ceil, inf
 
-from muinit.kernel import Kernel, in_order
+from muinit.children import Children
+from muinit.kernel import Kernel
 from muinit.procfs import Procfs
+from muinit.selfpipe import in_order
 from muinit.signals import RTMIN, SIGCHLD, SIGCONT, SIGKILL, SIGTSTP, name
 from muinit.terminal import Terminal
 
@@ -145,6 +147,7 @@ class SimProcfs(Procfs):
     def __init__(self, kernel: SimKernel, *, usable: bool) -> None:
         self._kernel = kernel
         self.usable = usable
+        self.looks = 0
 
     def children(self) -> list[int]:
         self._kernel.gap()
@@ -152,6 +155,7 @@ class SimProcfs(Procfs):
 
     def processes(self) -> dict[int, tuple[str, int, int, int]]:
         kernel, found = self._kernel, {}
+        self.looks += 1
         kernel.freed = []
         for pid in sorted(kernel.table):
             kernel.gap()
@@ -200,6 +204,93 @@ class SimTerminal(Terminal):
             self.foreground = 1
 
 
+class SimChildren(Children):
+    """The children of muinit on the simulated kernel."""
+
+    def __init__(self, kernel: SimKernel, procfs: SimProcfs, terminal: SimTerminal) -> None:
+        self._kernel = kernel
+        self._pid = 1
+        self._procfs: SimProcfs = procfs
+        self._terminal: SimTerminal = terminal
+        self._commands: set[int] = set()
+        self._groups: set[int] = set()
+        self._start_times: dict[int, int] = {}
+        self._typed_stop = False
+
+    def start(self, program: Program) -> int:
+        """What spawn() does, of a program instead of an argv."""
+        kernel = self._kernel
+        kernel.gap()
+        first = not self._commands
+        process = kernel.fork(kernel.us, program)
+        if process is None:
+            raise BlockingIOError(EAGAIN, "Resource temporarily unavailable")
+        process.group = process.pid
+        process.command = len(kernel.commands)
+        kernel.commands.append(process)
+        self._commands.add(process.pid)
+        if self._terminal.present and first:
+            self._terminal.owner = process.pid
+            if self._terminal.give():
+                self.kill(-process.pid, SIGCONT)
+        return process.pid
+
+    def reap(self) -> tuple[list[tuple[int, int]], bool]:
+        kernel = self._kernel
+        statuses: list[tuple[int, int]] = []
+        while True:
+            kernel.gap()  # one waitpid(2)
+            children = kernel.us.children
+            for child in children:
+                if child.state == ZOMBIE or (child.unreported and self._terminal.given):
+                    break
+            else:
+                kernel.reaps.append(kernel.calls)
+                return statuses, not children
+            if child.state == ZOMBIE:
+                self._forget(child.pid)
+                (kernel.reaped if child.command >= 0 else kernel.reaped_orphans).append(child)
+                kernel.release(child)
+                statuses.append((child.pid, child.status))
+            else:
+                self._typed_stop |= child.pid == self._terminal.owner and child.unreported == SIGTSTP
+                child.unreported = 0
+
+    def _is_there(self, pid: int) -> bool:
+        self._kernel.gap()
+        return bool(self._kernel.members(-pid))
+
+    def group(self, pid: int) -> int:
+        self._kernel.gap()
+        table = self._kernel.table
+        return table[pid].group if pid in table else 0
+
+    def kill(self, pid: int, signum: int) -> None:
+        kernel = self._kernel
+        kernel.gap()
+        try:
+            if pid in self._start_times:
+                self._kill_if_the_same(pid, signum)
+            elif pid < 0:
+                kernel.send_from_us(kernel.members(-pid), signum)
+            else:
+                kernel.send_from_us([kernel.table[pid]] if pid in kernel.table else [], signum)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            if pid in kernel.table:
+                kernel.refused.add((kernel.table[pid], signum))
+            raise
+
+    def _kill_if_the_same(self, pid: int, signum: int) -> None:
+        kernel = self._kernel
+        process = kernel.table.get(pid)  # pidfd_open(2): from here on it is this one or nobody
+        kernel.gap()
+        if process is not None and process.serial == self._start_times[pid] and process.state != GONE:
+            kernel.gap()
+            kernel.send_from_us([] if process.state == GONE else [process], signum)
+
+
 class SimKernel(Kernel):
     """The simulated kernel. muinit is pid 1 in it, or a subreaper: that is the same here.
 
@@ -243,11 +334,8 @@ class SimKernel(Kernel):
         self._pid = 1
         self._procfs: SimProcfs = SimProcfs(self, usable=proc)
         self._terminal: SimTerminal = SimTerminal(present=terminal)
-        self._commands: set[int] = set()
-        self._groups: set[int] = set()
-        self._others: dict[int, int] = {}
+        self._children: SimChildren = SimChildren(self, self._procfs, self._terminal)
         self._caught: frozenset[int] = frozenset()
-        self._typed_stop = False
         # What happened, for those who check
         self.everybody: list[Process] = []
         self.commands: list[Process] = []
@@ -336,7 +424,7 @@ class SimKernel(Kernel):
                 return self._last_pid
         return 0
 
-    def _fork(self, parent: Process | None, program: Program) -> Process | None:
+    def fork(self, parent: Process | None, program: Program) -> Process | None:
         """A new process, if there is a pid for it."""
         pid = self._new_pid()
         if pid == 0:
@@ -385,7 +473,7 @@ class SimKernel(Kernel):
             child = what.child
             if what.verb == "daemon":
                 child = Program(f"{child.name}'s parent", script=((0.0, Do("fork", child=child)), (0.0, Do("exit"))))
-            self._fork(process, child)
+            self.fork(process, child)
         elif what.verb == "setsid":
             if process.group != process.pid:
                 process.group = process.session = process.pid
@@ -461,7 +549,7 @@ class SimKernel(Kernel):
             process.children = []
             self._mourn(process)
         else:
-            self._release(process)
+            self.release(process)
 
     def _mourn(self, process: Process) -> None:
         """Tell the parent of a zombie."""
@@ -476,9 +564,9 @@ class SimKernel(Kernel):
     def _reaped_by_parent(self, pair: tuple[Process, Process]) -> None:
         parent, child = pair
         if child.parent is parent and child.state == ZOMBIE and parent.state == RUNNING and not parent.doom:
-            self._release(child)
+            self.release(child)
 
-    def _release(self, process: Process) -> None:
+    def release(self, process: Process) -> None:
         """Free the pid of a zombie that was reaped."""
         process.state = GONE
         del self.table[process.pid]
@@ -516,7 +604,7 @@ class SimKernel(Kernel):
             if self._terminal.foreground == 1:
                 self.tell_us(signum)
             else:
-                for process in self._group(self._terminal.foreground):
+                for process in self.members(self._terminal.foreground):
                     self.send(process, signum)
         else:
             ours = [process for process in self.table.values() if process.ours and process is not self.us]
@@ -573,10 +661,10 @@ class SimKernel(Kernel):
             process.due = False
             self.at(self.clock, self._step, process)
 
-    def _group(self, group: int) -> list[Process]:
+    def members(self, group: int) -> list[Process]:
         return [process for process in self.table.values() if process.group == group and process is not self.us]
 
-    def _send_from_us(self, targets: Iterable[Process], signum: int) -> None:
+    def send_from_us(self, targets: Iterable[Process], signum: int) -> None:
         """What kill(2) does for muinit: ESRCH where there is nobody, EPERM where all refuse."""
         targets = list(targets)
         allowed = False
@@ -606,78 +694,10 @@ class SimKernel(Kernel):
 
     def start(self, program: Program) -> int:
         """What spawn() does, of a program instead of an argv."""
-        self.gap()
-        first = not self._commands
-        process = self._fork(self.us, program)
-        if process is None:
-            raise BlockingIOError(EAGAIN, "Resource temporarily unavailable")
-        process.group = process.pid
-        process.command = len(self.commands)
-        self.commands.append(process)
-        self._commands.add(process.pid)
-        if self._terminal.present and first:
-            self._terminal.owner = process.pid
-            if self._terminal.give():
-                self.kill(-process.pid, SIGCONT)
-        return process.pid
-
-    def reap(self) -> tuple[list[tuple[int, int]], bool]:
-        statuses: list[tuple[int, int]] = []
-        while True:
-            self.gap()  # one waitpid(2)
-            children = self.us.children
-            for child in children:
-                if child.state == ZOMBIE or (child.unreported and self._terminal.given):
-                    break
-            else:
-                self.reaps.append(self.calls)
-                return statuses, not children
-            if child.state == ZOMBIE:
-                self._forget(child.pid)
-                (self.reaped if child.command >= 0 else self.reaped_orphans).append(child)
-                self._release(child)
-                statuses.append((child.pid, child.status))
-            else:
-                self._typed_stop |= child.pid == self._terminal.owner and child.unreported == SIGTSTP
-                child.unreported = 0
-
-    def _is_there(self, pid: int) -> bool:
-        self.gap()
-        return bool(self._group(-pid))
-
-    def group(self, pid: int) -> int:
-        self.gap()
-        return self.table[pid].group if pid in self.table else 0
-
-    def kill(self, pid: int, signum: int) -> None:
-        self.gap()
-        try:
-            if pid in self._others:
-                self._kill_other(pid, signum)
-            elif pid < 0:
-                self._send_from_us(self._group(-pid), signum)
-            else:
-                self._send_from_us([self.table[pid]] if pid in self.table else [], signum)
-        except ProcessLookupError:
-            pass
-        except PermissionError:
-            if pid in self.table:
-                self.refused.add((self.table[pid], signum))
-            raise
-
-    def _kill_other(self, pid: int, signum: int) -> None:
-        process = self.table.get(pid)  # pidfd_open(2): from here on it is this one or nobody
-        self.gap()
-        if process is not None and process.serial == self._others[pid] and process.state != GONE:
-            self.gap()
-            self._send_from_us([] if process.state == GONE else [process], signum)
+        return self._children.start(program)
 
     def suspend(self) -> bool:
-        for pid in sorted(self._commands):
-            try:
-                self.kill(-pid, SIGTSTP)
-            except PermissionError:
-                pass
+        self._children.suspend()
         self._terminal.take()
         self.gap()
         if SIGCONT in self._news:

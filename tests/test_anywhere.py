@@ -33,7 +33,7 @@ PLACES = {
 BLIND = {"no /proc", "a /proc of another namespace"}
 WARNING = (
     "muinit: warning: no /proc of our PID namespace: orphans that left the group of their command are not stopped, "
-    "and nobody but the commands is asked to stop before SIGKILL\n"
+    "and only commands are asked to stop before SIGKILL; mount proc on /proc\n"
 )
 
 

@@ -112,7 +112,7 @@ def test_the_tree_lists_parents_first_and_everyone_once() -> None:
         "a = k.spawn(['sh', '-c', f'sleep 60 & echo $! >&{w}; wait'])\n"
         "b = int(os.read(r, 99))\n"
         "c = k.spawn(['sleep', '60'])\n"
-        "print(k.children() == [a, c], k.descendants() == [a, c, b])\n"
+        "print(k.children() == [a, c], k.whole_tree()[1] == [a, c, b])\n"
         "k.stop_everything()"
     )
     assert kernel_says(script) == "True True"
@@ -123,11 +123,11 @@ def test_a_descendant_is_signalled_only_if_it_is_still_the_same() -> None:
     script = (
         "r, w = os.pipe(); os.set_inheritable(w, True)\n"
         "k.spawn(['sh', '-c', f'sleep 60 & echo $! >&{w}; wait'])\n"
-        "b = int(os.read(r, 99)); k.descendants()\n"
+        "b = int(os.read(r, 99)); k.whole_tree()\n"
         "fd = os.pidfd_open(b); import select; died = select.poll(); died.register(fd)\n"
-        "k._others[b] -= 1; k.kill(b, signal.SIGKILL)\n"
+        "k._children._start_times[b] -= 1; k.kill(b, signal.SIGKILL)\n"
         "print(died.poll(100), end=' ')\n"
-        "k.descendants(); k.kill(b, signal.SIGKILL); print(len(died.poll(20_000)))\n"
+        "k.whole_tree(); k.kill(b, signal.SIGKILL); print(len(died.poll(20_000)))\n"
         "k.stop_everything(0)"
     )
     assert kernel_says(script) == "[] 1"

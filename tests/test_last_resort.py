@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import PATIENCE, ROOT, Run, kid, status, tagged, wait_for
+from tests.harness import PATIENCE, ROOT, Run, kernel_says, kid, status, tagged, wait_for
 from tests.test_shortage import COMET
 from tests.test_terminal import Screen
 
 # Become muinit with a bug in it. BUG breaks something; the command line follows.
 BROKEN = (
-    "import sys; from muinit import __main__ as m, loop, kernel\n{bug}\nsys.argv = ['muinit', *sys.argv[1:]]; m.run()"
+    "import sys; from muinit import __main__ as m, children, kernel, loop, selfpipe, terminal\n{bug}\n"
+    "sys.argv = ['muinit', *sys.argv[1:]]; m.run()"
 )
 IN_THE_LOOP = "def bug(*_): raise {error}\nloop.Loop._arrived = bug"
 
@@ -33,7 +34,8 @@ class Broken(Run):
     def end_with(self, error: str) -> None:
         """One line, which names the error, asks for a report, and says how to get a trace."""
         assert self.end() == 1
-        assert self.err.startswith(f"muinit: internal error: {error}; please report this line, and the file of --trace")
+        report = "please report this line, and a trace (--trace-file PATH) if it happens again: Traceback"
+        assert self.err.startswith(f"muinit: internal error: {error}; {report}")
         assert self.err.count("\n") == 1
 
 
@@ -87,13 +89,13 @@ def test_who_does_not_stop_is_killed(options: str, least: float, most: float, pi
 @pytest.mark.parametrize(
     "bug",
     [
-        "kernel.Kernel.reap = bug",
-        "kernel.Kernel.children = bug",
-        "kernel.Kernel.kill = bug",
-        "kernel.Kernel._tree = bug",
-        "kernel.Kernel.release_signals = bug",
-        "kernel.Kernel.take_terminal = bug",
-        "kernel.Kernel.children = kernel.Kernel.reap = kernel.Kernel.kill = kernel.Kernel._tree = bug",
+        "children.Children.reap = bug",
+        "children.Children.pids = bug",
+        "children.Children.kill = bug",
+        "children.Children._look = bug",
+        "selfpipe.SelfPipe.close = bug",
+        "terminal.Terminal.take = bug",
+        "children.Children.pids = children.Children.reap = children.Children.kill = children.Children._look = bug",
         "m._traceback = bug",
     ],
 )
@@ -104,7 +106,7 @@ def test_the_last_resort_has_its_own_way_where_the_rest_is_broken(bug: str) -> N
         f"def waiting(*a):\n    {bug}; return wait(*a)\nkernel.Kernel.wait = waiting"
     )
     commands = [kid("A", "TERM=exit 0"), kid("B", "TERM=ignore", "kid C,TERM=ignore")]
-    if "children" not in bug and ".kill" not in bug:  # then there is a way to him too
+    if ".pids" not in bug and ".kill" not in bug:  # then there is a way to the orphan too
         commands.append(kid("D", "TERM=exit 0", "orphan E,TERM=ignore,setsid"))
     with Broken(bugs, *commands, options="-t 0.5") as it:
         it.ready("A", "B", "C", *(["D", "E"] if commands[2:] else []))
@@ -116,8 +118,21 @@ def test_the_last_resort_has_its_own_way_where_the_rest_is_broken(bug: str) -> N
         assert "not everything" not in it.err
 
 
+def test_a_round_of_sigkill_takes_one_look_at_proc() -> None:
+    script = (
+        "from muinit import lastresort, procfs\n"
+        "looks, ticks = [], []\n"
+        "look, tick = procfs.Procfs.processes, lastresort._wait\n"
+        "procfs.Procfs.processes = lambda *a: looks.append(a) or look(*a)\n"
+        "lastresort._wait = lambda *a: ticks.append(a) or tick(*a)\n"
+        "k.adopt_orphans(); k.spawn(['sh', '-c', 'sleep 60 & wait'])\n"
+        "print(k.stop_everything(0), 1 <= len(looks) == len(ticks))"
+    )
+    assert kernel_says(script) == "True True"
+
+
 def test_without_adoption_the_descendants_are_found_while_they_have_parents() -> None:
-    bug = f"{IN_THE_LOOP.format(error='RuntimeError(1)')}\nkernel.Kernel._become_subreaper = lambda self: False"
+    bug = f"{IN_THE_LOOP.format(error='RuntimeError(1)')}\nchildren.Children._become_subreaper = lambda self: False"
     commands = (
         kid("A", "TERM=ignore", "kid B,TERM=ignore,setsid"),
         kid("C", "kid D,TERM=say,USR1=exit 0,setsid", "TERM=exit 0"),
@@ -142,7 +157,7 @@ def test_the_terminal_is_taken_back() -> None:
     """Who was given it is reaped by other means than usual here, and the shell around muinit reads on."""
     bug = (
         "def bug(*_): raise RuntimeError\nwait = kernel.Kernel.wait\n"
-        "def waiting(*a):\n    kernel.Kernel.reap = bug; return wait(*a)\n"
+        "def waiting(*a):\n    children.Children.reap = bug; return wait(*a)\n"
         "loop.Loop._arrived = bug; kernel.Kernel.wait = waiting"
     )
     script = '"$@"; echo code $?; read line; echo "got $line"'
@@ -187,7 +202,7 @@ def test_whatever_is_raised(error: str) -> None:
     "place",
     [
         "loop.Loop._arrived",
-        "kernel.Kernel._deliver",
+        "selfpipe.SelfPipe._deliver",
         "lifecycle.Lifecycle.handle",
         "lifecycle.Lifecycle.start_steps",  # an action
         "lifecycle.Lifecycle.record",
@@ -286,7 +301,7 @@ for n in {numbers}:
     try: said = os.read(r, 65536).decode()
     except BlockingIOError: said = ''
     os.close(r)
-    print(n, code, len(left), said.count('\\n'), said[:70].strip(), flush=True)
+    print(n, code, len(left), said.count('\\n'), ' | '.join(said.splitlines()), flush=True)
 """
 
 
@@ -445,8 +460,20 @@ def test_without_ctypes_there_is_the_warning(error: str) -> None:
         assert why.startswith("muinit: exit 3: ")
 
 
-def test_an_internal_error_before_anything_was_started(tmp_path: Path) -> None:
-    bug = "def bug(*_): raise RuntimeError('a bug')\nm.parse = bug"
-    with Broken(bug, ["touch", str(tmp_path / "started")]) as it:
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [
+        ("parse", ""),
+        ("parse", "--no-such-option"),
+        ("m._open_trace", "--trace-file run.jsonl"),
+        ("m._show", "--help"),
+        ("termination.TerminationLog.__init__", "--termination-log=log"),
+        ("termination.TerminationLog.__init__", "--termination-log=log --no-such-option"),
+    ],
+)
+def test_an_internal_error_before_anything_was_started(place: str, options: str, tmp_path: Path) -> None:
+    """While the command line is read, while a mistake in it is told, and while files are opened."""
+    bug = f"from muinit import cli, termination\ndef bug(*_): raise RuntimeError('a bug')\n{place} = bug"
+    with Broken(bug, ["touch", str(tmp_path / "started")], options=options) as it:
         it.end_with("RuntimeError: a bug")
     assert not (tmp_path / "started").exists()

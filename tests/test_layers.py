@@ -11,18 +11,20 @@ import pytest
 
 from tests.harness import ROOT
 
-CHART = sorted((ROOT / "statechart").glob("*.py"))
-INIT = sorted((ROOT / "muinit").glob("*.py"))
+CHART = sorted((ROOT / "statechart").rglob("*.py"))
+INIT = sorted((ROOT / "muinit").rglob("*.py"))
 PURE = {"__future__", "collections", "enum", "statechart", "transitions"}
-# Of `python -m statechart` and what it loads, which no running init does.
+# What `python -m statechart` loads, and a running init does not.
 TOOLS = {
-    "__main__.py": {"argparse", "os", "sys", "typing"},
-    "replay.py": {"dataclasses", "importlib", "json", "typing"},
-    "scale.py": {"dataclasses", "itertools"},
-    "lives.py": {"dataclasses", "itertools"},
-    "text.py": {"unicodedata"},
-    "timeline.py": {"dataclasses", "datetime", "itertools", "shlex", "unicodedata"},
-    "page.py": {
+    "statechart/__main__.py": {"argparse", "os", "sys", "typing"},
+    "statechart/traces/read.py": {"dataclasses", "json", "typing"},
+    "statechart/traces/replay.py": {"importlib"},
+    "statechart/words/text.py": {"unicodedata"},
+    "statechart/pictures/printers.py": {"dataclasses"},
+    "statechart/pictures/scale.py": {"dataclasses", "itertools"},
+    "statechart/pictures/lives.py": {"dataclasses", "itertools"},
+    "statechart/pictures/timeline.py": {"dataclasses", "datetime", "itertools", "shlex", "unicodedata"},
+    "statechart/pictures/page.py": {
         "base64",
         "contextlib",
         "functools",
@@ -35,10 +37,16 @@ TOOLS = {
         "xml",
     },
 }
+# Imports lead down: from a floor to itself and to those below it.
+FLOORS = ["statechart", "statechart.words", "statechart.traces", "statechart.pictures"]
 
 
-def imports(path: Path) -> set[str]:
-    """The top-level packages that a file imports, those for the type checker apart."""
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def modules(path: Path) -> set[str]:
+    """The modules that a file imports, except those for the type checker alone."""
     found = set()
     tree = ast.parse(path.read_text())
     typing = {
@@ -51,34 +59,45 @@ def imports(path: Path) -> set[str]:
         if node in typing:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
+            found.add(node.module)
     return found
 
 
-@pytest.mark.parametrize("path", CHART, ids=lambda path: path.name)
+def imports(path: Path) -> set[str]:
+    """The top-level packages that a file imports, except those for the type checker alone."""
+    return {module.partition(".")[0] for module in modules(path)}
+
+
+@pytest.mark.parametrize("path", CHART, ids=name_of)
 def test_statechart_is_pure(path: Path) -> None:
-    assert imports(path) <= PURE | TOOLS.get(path.name, set())
+    assert imports(path) <= PURE | TOOLS.get(name_of(path), set())
+
+
+@pytest.mark.parametrize("path", [path for path in CHART if path.name != "__main__.py"], ids=name_of)
+def test_imports_lead_down(path: Path) -> None:
+    floor = FLOORS.index(name_of(path.parent).replace("/", "."))
+    for module in modules(path):
+        if module.partition(".")[0] == "statechart":
+            package = module if module in FLOORS else module.rpartition(".")[0]
+            assert FLOORS.index(package) <= floor, f"{name_of(path)} imports {module}"
+
+
+def test_statechart_does_not_import_muinit() -> None:
+    assert [name_of(path) for path in CHART if "muinit" in imports(path)] == []
 
 
 def test_transitions_is_imported_in_one_module() -> None:
-    assert [path.name for path in CHART + INIT if "transitions" in imports(path)] == ["chart.py"]
+    assert [name_of(path) for path in CHART + INIT if "transitions" in imports(path)] == ["statechart/chart.py"]
 
 
 def test_the_two_halves_meet_in_the_loop_and_where_it_is_set_up_or_shown() -> None:
-    joined = [path.name for path in INIT if "statechart" in imports(path)]
-    assert joined == [
-        "__main__.py",
-        "help.py",
-        "loop.py",
-        "options.py",
-        "procfs.py",
-        "show.py",
-        "stderr.py",
-        "watch.py",
-    ]
-    assert "from statechart.text import printable" in (ROOT / "muinit/procfs.py").read_text()
+    joined = {path.stem for path in INIT if "statechart" in imports(path)}
+    assert joined == {"__main__", "help", "loop", "options", "procfs", "show", "stderr", "watch"}
+    for name in ("procfs.py", "stderr.py"):  # they say what a machine told them, and decide nothing
+        found = {module for module in modules(ROOT / "muinit" / name) if "statechart" in module}
+        assert found == {"statechart.words.text"}
 
 
 EVERYTHING = ["-v", "--trace-states", "--trace-file=/dev/null", "--termination-log=/dev/null"]
@@ -101,11 +120,11 @@ def test_what_the_running_init_loads(options: list[str]) -> None:
     assert done.returncode == 3
     idle, later = (set(line.split()) for line in done.stdout.split("\n")[:2])
     assert "transitions.core" in idle
-    own = {path.name.removesuffix(".py") for path in CHART} - {"__init__", "__main__"}
     loaded = {module.partition(".")[2] for module in idle if module.startswith("statechart.")}
-    for_readers = {"record", "story"}
-    always = {"chart", "effects", "events", "lifecycle", "meanings", "report", "text", "trace", "values"}
-    assert loaded - for_readers == always < own
+    for_readers = {"traces", "traces.write", "words.decision", "words.story"}
+    always = {"chart", "effects", "events", "lifecycle", "meanings", "values"}
+    always |= {"words", "words.phrases", "words.text", "words.verdict"}
+    assert loaded - for_readers == always
     too_dear = {
         "transitions.extensions",
         "argparse",

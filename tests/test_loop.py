@@ -35,9 +35,9 @@ class Scripted:
     def run(self, steps: tuple[int, ...] = (SIGTERM, SIGKILL), forward: tuple[int, ...] = ()) -> tuple[int, str]:
         """Run the real loop on it: the exit status, and what was said."""
         said: list[str] = []
-        life = Lifecycle([Command(["a"], 7), Command(["b"], 8)], steps, 2.0)
+        lifecycle = Lifecycle([Command(["a"], 7), Command(["b"], 8)], steps, 2.0)
         meaning = meanings(signals.by_name(), forward, init=True)
-        loop = Loop(self, life, meaning, said.append, started_at=0.0)  # type: ignore[arg-type]
+        loop = Loop(self, lifecycle, meaning, said.append, started_at=0.0)  # type: ignore[arg-type]
         return loop.run().code, "\n".join(said)
 
     # What the loop uses of a kernel
@@ -52,10 +52,8 @@ class Scripted:
     def children(self) -> list[int]:
         return list(self.alive)
 
-    descendants = children
-
-    def groups(self) -> list[int]:
-        return []
+    def whole_tree(self) -> tuple[list[int], list[int]]:
+        return [], self.children()
 
     def group(self, pid: int) -> int:
         return pid
@@ -195,10 +193,10 @@ def test_one_that_slips_through_a_search_is_named_by_the_next() -> None:
     """/proc is no snapshot."""
     kernel = Scripted(comes(SIGTERM), time_passes)
     looks = iter([[], [], [7]])
-    kernel.descendants = lambda: next(looks)  # type: ignore[method-assign]
-    life = Lifecycle([Command(["a"], 7), Command(["b"], 8)], (SIGTERM,), 2.0)
+    kernel.whole_tree = lambda: ([], next(looks))  # type: ignore[method-assign]
+    lifecycle = Lifecycle([Command(["a"], 7), Command(["b"], 8)], (SIGTERM,), 2.0)
     meaning = meanings(signals.by_name(), init=True)
-    loop = Loop(kernel, life, meaning, lambda _: None, started_at=0.0)  # type: ignore[arg-type]
+    loop = Loop(kernel, lifecycle, meaning, lambda _: None, started_at=0.0)  # type: ignore[arg-type]
     assert loop.run().gave_up
     assert loop.survivors() == ["pid 7"]
 
@@ -221,5 +219,6 @@ def test_who_may_not_be_signalled_is_named_once() -> None:
     kernel.forbidden = {8}
     code, said = kernel.run(steps=(SIGTERM, SIGINT))
     assert code == 1
-    assert said == "warning: not permitted to signal pid 8"
+    why = "it runs as another user, and muinit needs CAP_KILL for that"
+    assert said == f"warning: not permitted to signal pid 8: {why}"
     assert (7, SIGTERM) in kernel.sent

@@ -111,6 +111,9 @@ def test_closed_standard_descriptors_do_not_become_the_pipe() -> None:
     argv = ["sh", "-c", 'exec "$@" 0<&- 2>&-', "sh", sys.executable, "-c"]
     prologue = "import os\nfrom muinit.kernel import Kernel\nk = Kernel([])\n"
     done = subprocess.run(
-        [*argv, prologue + script.replace("os.dup(1) > 2", "k._pipe > 2")], capture_output=True, text=True, check=False
+        [*argv, prologue + script.replace("os.dup(1) > 2", "k._self_pipe._read_end > 2")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.strip() == "True"

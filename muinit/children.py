@@ -1,0 +1,299 @@
+"""Our children and their descendants: start them, list them, signal them, reap them."""
+
+import _signal
+import os
+from errno import EACCES, ELIBBAD, ELOOP, ENOENT, ENOEXEC, ENOTDIR
+
+from muinit import signals
+from muinit.lastresort import Started
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from muinit.caller import Caller
+    from muinit.procfs import Procfs
+    from muinit.terminal import Terminal
+
+    Process = tuple[str, int, int, int]  # state, parent, group, start time
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
+_WALL = 0x40000000  # waitpid(2), linux/wait.h
+_EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # those that an interpreter can be to blame for
+
+
+class Children:
+    """The processes below us, as the kernel and /proc tell of them.
+
+    Whoever can be reaped by us alone is safe to signal: the pid of a child that was not reaped belongs to nobody else.
+    A grandchild is reaped by its parent, so its pid may be somebody else's by now. Its start time tells.
+    """
+
+    def __init__(self, caller: "Caller", procfs: "Procfs", terminal: "Terminal") -> None:
+        self._pid = os.getpid()
+        self._caller = caller
+        self._procfs = procfs
+        self._terminal = terminal
+        self._commands: set[int] = set()  # that spawn() has started and reap() has not returned yet
+        self._groups: set[int] = set()  # of commands that ended, where no /proc says whether somebody is left in them
+        self._start_times: dict[int, int] = {}  # of the descendants that are not our children
+        self._typed_stop = False
+        self.started: Started | None = None  # the command that was started last
+        self.adopts = False  # whether orphans become our children
+
+    # Start
+
+    def adopt_orphans(self) -> bool:
+        """Become the parent of every orphan among our descendants, as PID 1 is; return whether we are.
+
+        Raises OSError where no descriptor is left.
+        """
+        self.adopts = self._pid == 1 or self._become_subreaper()
+        return self.adopts
+
+    def _become_subreaper(self) -> bool:
+        try:
+            import ctypes  # 2 ms and 0.3 MiB, which PID 1 does not pay
+
+            prctl = ctypes.CDLL(None).prctl
+            return bool(prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0))) == 0)
+        # A Python without libffi has no _ctypes. And ctypes needs executable memory, which SELinux may deny.
+        except (ImportError, OSError, AttributeError, MemoryError):
+            os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))  # raises if a lack of descriptors was the reason
+            return False
+
+    def spawn(self, argv: list[str]) -> int:
+        """Start a command in the world that our caller made, and return its pid.
+
+        By posix_spawn(3), because nothing of Python runs between its fork and its exec. With os.fork and exec, a
+        SIGTERM that comes between the two is lost (measured: 135 of 150 times). Raises OSError with the errno of fork
+        or exec; its `filename2` is the interpreter of the command, if that was what could not be executed.
+        """
+        try:
+            return self._spawn(argv[0], argv)
+        except ValueError:  # Python refuses an empty name, and a name with a NUL in it; no file has either
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), argv[0]) from None
+        except OSError as error:
+            if error.errno not in _EXEC_ERRORS:
+                raise
+            errno = error.errno
+        return self._search(argv, errno)
+
+    def _search(self, argv: list[str], errno: int) -> int:
+        """Try the paths of a command one by one: execvp(3) failed with `errno`, but does not say at which path."""
+        from muinit import executable
+
+        blamed = None
+        for path in executable.candidates(argv[0], self._caller.environment):
+            try:
+                return self._spawn(path, argv)
+            except OSError as error:
+                if error.errno == ENOEXEC and executable.is_shell_script(path):
+                    return self._spawn_shell(path, argv)
+                if error.errno == errno:
+                    blamed = blamed or executable.culprit(path, errno)
+                if error.errno not in (ENOENT, ENOTDIR, EACCES):  # after these execvp(3) goes on searching
+                    break
+        raise OSError(errno, os.strerror(errno), argv[0], None, blamed or None)
+
+    def _spawn_shell(self, script: str, argv: list[str]) -> int:
+        """Start a script without "#!" in a shell, as execvp(3) does and posix_spawnp(3) does not."""
+        shell = "/bin/sh"
+        operand = f"./{script}" if script[0] in "-+" else script  # or the shell would take it for an option
+        try:
+            return self._spawn(shell, [shell, operand, *argv[1:]])
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, argv[0], None, shell) from None
+
+    def _spawn(self, file: str, argv: list[str]) -> int:
+        first = not self._commands
+        nothing = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
+        # Allocated before the fork: after it nothing may fail until the pid is kept.
+        self.started = started = Started(self.started)
+        started.pid = pid = os.posix_spawnp(
+            file,
+            argv,
+            self._caller.environment,
+            file_actions=[nothing] if self._terminal.present and not first else [],
+            setpgroup=0,  # what is sent to its group, or typed at its terminal, is not for us
+            setsigmask=self._caller.mask,  # we have blocked everything
+            # Python ignores these two at start and does not record what they were. Commands get the default, which is
+            # the usual case.
+            setsigdef=signals.IGNORED_BY_PYTHON,
+        )
+        self._commands.add(pid)
+        if self._terminal.present and first:
+            self._terminal.owner = pid
+            if self._terminal.give():
+                # The command may have read the terminal before we could give it, and been stopped (SIGTTIN): wake it.
+                # The foreground can only go to a group that exists.
+                self.kill(-pid, _signal.SIGCONT)
+        return pid
+
+    # List
+
+    def pids(self) -> list[int]:
+        """The pids of our children that were not reaped, including adopted ones.
+
+        Without a /proc: the commands, and, as negative numbers, the groups of those that ended. kill(2) takes both. A
+        group keeps its number for as long as it has members.
+        """
+        self._start_times = {}  # a new child may have the pid of an old descendant
+        if self._procfs.usable:
+            try:
+                return self._procfs.children()
+            except OSError:
+                pass
+        self._groups = {group for group in self._groups if self._is_there(-group)}
+        return [*sorted(self._commands), *sorted(-group for group in self._groups)]
+
+    def _is_there(self, pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+    def whole_tree(self) -> tuple[list[int], list[int]]:
+        """The process groups that are ours alone, as negative numbers, and all living descendants, parents first.
+
+        Both come from one look at /proc; without one they are the groups of the commands, and our children. A look is
+        no snapshot: a process that keeps forking and exiting may appear in no list. But a signal to a group reaches
+        all its members at once, even those that fork meanwhile. A group with a child of ours in it, be it a zombie
+        that we have not reaped, cannot become somebody else's.
+        """
+        tree, processes = self._look()
+        alive = [pid for pid in tree if pid not in processes or processes[pid][0] not in "ZX"]
+        if not processes:
+            return [-pid for pid in sorted(self._commands)], alive
+        ours = set(tree)
+        shared = {group for pid, (_, _, group, _) in processes.items() if pid not in ours} | {os.getpgrp()}
+        groups = {group for _, parent, group, _ in processes.values() if parent == self._pid}
+        return sorted(-group for group in groups - shared), alive
+
+    def living(self) -> dict[int, int]:
+        """The pids of our descendants that are alive, with their start times; none without a /proc."""
+        tree, processes = self._look()
+        return {pid: processes[pid][3] for pid in tree if pid in processes and processes[pid][0] not in "ZX"}
+
+    def _look(self) -> "tuple[list[int], dict[int, Process]]":
+        """Our descendants, including zombies, and what /proc says of every process, if it says anything."""
+        children = self.pids()
+        try:
+            processes = self._procfs.processes() if self._procfs.usable else {}
+        except OSError:  # no descriptor is left; but as parents die, their children become ours
+            processes = {}
+        offspring: dict[int, list[int]] = {}
+        for pid, (_, parent, _, _) in processes.items():
+            offspring.setdefault(parent, []).append(pid)
+        # Children in the first list may be hidden from the second (hidepid=2); those in the second alone are new.
+        tree = list(dict.fromkeys([*children, *offspring.get(self._pid, ())]))
+        own = set(tree)
+        for pid in tree:  # grows while we walk it
+            tree += (child for child in offspring.get(pid, ()) if child not in own)
+        self._start_times = {pid: processes[pid][3] for pid in tree if pid not in own}
+        return tree, processes
+
+    def group(self, pid: int) -> int:
+        """The process group of a process; 0 if it is gone."""
+        try:
+            return os.getpgid(pid)
+        except OSError:
+            return 0
+
+    # Signal
+
+    def kill(self, pid: int, signum: int) -> None:
+        """Send a signal; to a process group if `pid` is negative. Raises PermissionError.
+
+        That nobody is there any more is an answer, not an error.
+        """
+        try:
+            if pid in self._start_times:
+                self._kill_if_the_same(pid, signum)
+            else:
+                os.kill(pid, signum)
+        except ProcessLookupError:
+            pass
+
+    def _kill_if_the_same(self, pid: int, signum: int) -> None:
+        """Signal a descendant that is not our child, unless its pid belongs to another process by now."""
+        try:
+            fd = os.pidfd_open(pid)  # from here on the process behind `fd` cannot change
+        except ProcessLookupError:
+            return
+        except OSError:  # no descriptor is left, or a sandbox does not know pidfd_open(2)
+            fd = None
+        try:
+            if self._procfs.started(pid) != self._start_times[pid]:
+                return
+            if fd is None:
+                os.kill(pid, signum)
+            else:
+                _signal.pidfd_send_signal(fd, signum)
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def may_signal(self, pid: int) -> bool:
+        """Whether we are permitted to signal a process (kill(2), signal 0)."""
+        try:
+            self.kill(pid, 0)
+        except PermissionError:
+            return False
+        return True
+
+    def suspend(self) -> None:
+        """Send SIGTSTP to the groups of all commands."""
+        for pid in sorted(self._commands):
+            self._try_to_kill(-pid, _signal.SIGTSTP)
+
+    def resume(self) -> None:
+        """Send SIGCONT to all children, and to the groups of those that are commands."""
+        for pid in self.pids():
+            self._try_to_kill(-pid if pid in self._commands else pid, _signal.SIGCONT)
+
+    def _try_to_kill(self, pid: int, signum: int) -> None:
+        """Send a signal. If we are not permitted to, the others are still to get theirs."""
+        try:
+            self.kill(pid, signum)
+        except PermissionError:
+            pass
+
+    # Reap
+
+    def reap(self) -> tuple[list[tuple[int, int]], bool]:
+        """Take every status there is: (pid, wait status) in the kernel's order, and whether no child is left.
+
+        SIGCHLD means "ask waitpid(2) until it has no more", never "one child": it coalesces.
+        """
+        statuses: list[tuple[int, int]] = []
+        while True:
+            try:
+                # Without __WALL, waitpid(2) does not see a child that was made with another exit signal than SIGCHLD
+                # (clone(2)). We can have inherited one from a program that became us by exec. Others get SIGCHLD as
+                # their exit signal when we adopt them.
+                pid, status = os.waitpid(-1, os.WNOHANG | _WALL | (os.WUNTRACED if self._terminal.given else 0))
+            except ChildProcessError:
+                return statuses, True
+            if pid == 0:
+                return statuses, False
+            if os.WIFSTOPPED(status):
+                self._typed_stop |= pid == self._terminal.owner and os.WSTOPSIG(status) == _signal.SIGTSTP
+            else:
+                self._forget(pid)
+                statuses.append((pid, status))
+
+    def _forget(self, pid: int) -> None:
+        if pid == self._terminal.owner:
+            self._terminal.take()
+            self._terminal.owner = 0
+        if pid in self._commands:
+            self._commands.remove(pid)
+            if not self._procfs.usable:
+                self._groups.add(pid)
+
+    def typed_stop(self) -> bool:
+        """Whether the first command was stopped from the terminal that we gave it, since this was last asked."""
+        typed, self._typed_stop = self._typed_stop, False
+        return typed
