@@ -16,7 +16,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
 demo: $(READY) ## run muinit on two real programs, and explain what was seen
-	@$(BIN)/python -m tests.demo
+	@$(BIN)/python -m tests.tools.demo
 
 test: $(PICTURES) daemons ## run the tests
 	$(BIN)/python -m pytest -m 'not proof' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
@@ -31,55 +31,55 @@ types: $(VENV)/types.group ## check types
 	$(BIN)/mypy
 
 verify: $(TESTS) ## check every state of the lifecycle
-	$(BIN)/python -m tests.verify
+	$(BIN)/python -m tests.proofs.verify
 
 simulate: $(TESTS) ## the real loop on a simulated kernel; HISTORIES=n
-	$(BIN)/python -m tests.simulate --runs $(HISTORIES) --jobs 2
+	$(BIN)/python -m tests.proofs.simulate --runs $(HISTORIES) --jobs 2
 
 chaos: $(TESTS) ## random trees of real processes, as PID 1 and not; RUNS=n
-	$(BIN)/python -m tests.chaos --runs $(if $(filter file,$(origin RUNS)),1000,$(RUNS)) --jobs 3
+	$(BIN)/python -m tests.proofs.chaos --runs $(if $(filter file,$(origin RUNS)),1000,$(RUNS)) --jobs 3
 
 early: $(TESTS) ## what becomes of signals that come while muinit starts; WRITE=--write for docs/measurements.md
-	$(BIN)/python -m tests.early $(WRITE)
+	$(BIN)/python -m tests.tools.early $(WRITE)
 
 bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write for docs/measurements.md
-	$(BIN)/python -m tests.bench --runs $(RUNS) $(WRITE)
+	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)
 
 docs: $(READY) ## rewrite the generated blocks of README.md and docs/
-	$(BIN)/python -m tests.docs
+	$(BIN)/python -m tests.tools.docs
 
 pictures: $(PICTURES) daemons ## make the pictures of docs/traces.md anew, of a real run
-	$(BIN)/python -m tests.pictures
+	$(BIN)/python -m tests.tools.pictures
 
 interpreters: $(READY) ## a short end-to-end run on every other supported Python that is found
-	PYTHON=$(BIN)/python tests/interpreters
+	PYTHON=$(BIN)/python tests/tools/interpreters
 
 wheel: $(VENV)/pip ## build the wheel and install it into a fresh environment
 	rm -rf dist .venv-wheel
 	$(BIN)/pip wheel -q --no-deps -w dist .
-	PYTHON="$(PYTHON)" tests/venv .venv-wheel dist/muinit-*.whl
+	PYTHON="$(PYTHON)" tests/tools/venv .venv-wheel dist/muinit-*.whl
 	cd / && "$(CURDIR)/.venv-wheel/bin/muinit" --version && "$(CURDIR)/.venv-wheel/bin/python" -m statechart > /dev/null
-	PYTHON="$(PYTHON)" tests/venv .venv-wheel "$$(echo dist/muinit-*.whl)[timeline]"
+	PYTHON="$(PYTHON)" tests/tools/venv .venv-wheel "$$(echo dist/muinit-*.whl)[timeline]"
 	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../docs/pictures/run.jsonl -o run.html && test -s run.html
 
 fresh: ## the README's commands on a fresh Debian 12 and 13, as root and not; needs root
-	tests/fresh
+	tests/tools/fresh
 
 # As root on Debian the daemons are installed (and not started); elsewhere their tests are skipped and say so.
 daemons: ## install the daemons that the tests run, and a browser
-	@tests/daemons
+	@tests/tools/daemons
 
 clean: ## remove everything that was built
 	rm -rf .venv .venv-* dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # muinit alone, and nothing else: all that the demo needs.
 $(READY): pyproject.toml
-	@PYTHON="$(PYTHON)" tests/venv $(VENV) -e .
+	@PYTHON="$(PYTHON)" tests/tools/venv $(VENV) -e .
 	@touch $@
 
 # Dependency groups need pip 25.1. Before 24 pip writes console scripts that start more slowly, so muinit's is written anew.
 $(VENV)/pip: $(READY)
-	@test -x $(BIN)/pip || PYTHON="$(PYTHON)" tests/venv $(VENV) 'pip>=25.1' --ignore-installed
+	@test -x $(BIN)/pip || PYTHON="$(PYTHON)" tests/tools/venv $(VENV) 'pip>=25.1' --ignore-installed
 	@$(BIN)/pip install -q --force-reinstall --no-deps -e .
 	@touch $@
 
@@ -90,6 +90,6 @@ $(VENV)/%.group: $(VENV)/pip
 
 .venv-bench/ready: pyproject.toml muinit/*.py statechart/*.py statechart/*/*.py
 	@rm -rf .venv-bench
-	@PYTHON="$(PYTHON)" tests/venv .venv-bench 'pip>=25.1' --ignore-installed
+	@PYTHON="$(PYTHON)" tests/tools/venv .venv-bench 'pip>=25.1' --ignore-installed
 	@.venv-bench/bin/pip install -q .
 	@touch $@

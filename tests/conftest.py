@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import AS_INIT, Run
+from tests.cast.harness import AS_INIT, Run
 
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"  # Debian's ordinary users do not have these two
 

@@ -1,0 +1,1 @@
+"""The programs that muinit runs in tests, and what starts muinit and reads what it says."""

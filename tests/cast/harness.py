@@ -1,0 +1,232 @@
+"""Start muinit on real processes, talk with them, and see that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+ROOT = Path(__file__).parent.parent.parent
+MUINIT = [str(Path(sys.executable).with_name("muinit"))]
+KID = [sys.executable, "-I", "-S", str(ROOT / "tests/cast/kid.py")]
+# An ordinary user may make namespaces only inside a user namespace, as its root.
+UNSHARE = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+AS_INIT = [*UNSHARE, "--pid", "--fork", "--kill-child", "--mount-proc"]
+PATIENCE = 20.0  # seconds; a deadline that only a broken run meets
+
+# What we start inherits which signals are ignored or blocked. `nohup` ignores SIGHUP, and a shell without job control
+# SIGINT and SIGQUIT in its background jobs; Python itself ignores SIGPIPE and SIGXFSZ, and undoes that in subprocess.
+for _number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def kid(name: str, *rules: str) -> list[str]:
+    return [*KID, name, *rules]
+
+
+class Run:
+    """One run of muinit. Use it as a context manager: at the end nothing of it may be alive."""
+
+    program = MUINIT
+
+    def __init__(
+        self, *commands: list[str], options: str = "", pid1: bool = False, prefix: Sequence[str] = (), **popen: Any
+    ) -> None:
+        """Start it; `prefix` is a command line that runs ours, and makes it PID 1 if it begins a PID namespace."""
+        words = [word for command in commands for word in ("---", *command)]
+        self.tag = f"MUINIT_TEST={uuid.uuid4().hex}"
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        popen["env"] = {**popen.get("env", os.environ), **dict([self.tag.split("=")])}
+        argv = [*(AS_INIT if pid1 else prefix), *self.program, *options.split(), *words]
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr, **popen
+        )
+        self.pid1 = pid1 or "--pid" in prefix
+        self.started = time.monotonic()
+        self.pids: dict[str, int] = {}  # of the kids, in muinit's PID namespace
+        self._unread = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        left = self.survivors()
+        kill_all(left)
+        self.process.wait(PATIENCE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        if kind is not None:
+            print("stderr:", self.err, "stdout:", self._unread)
+        self.stderr.close()
+        assert kind is not None or not left, f"left alive: {left}"
+
+    # Talk
+
+    def line(self) -> str:
+        """The next line that a command wrote."""
+        line = self.line_or_end()
+        assert line is not None, f"no more words; got {self._unread!r}; stderr: {self.err}"
+        return line
+
+    def line_or_end(self) -> str | None:
+        """The next line, or None where nobody is left who could write one."""
+        assert self.process.stdout is not None
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+            assert ready, f"no word within {PATIENCE} s; stderr: {self.err}"
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                return None
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode()
+
+    def hear(self, *expected: str) -> None:
+        """Wait for these lines, in any order."""
+        left = list(expected)
+        while left:
+            line = self.line()
+            assert line in left, f"heard {line!r} instead of one of {left}; stderr: {self.err}"
+            left.remove(line)
+
+    def hear_in_order(self, *expected: str) -> None:
+        """Wait for these lines, in this order."""
+        for line in expected:
+            self.hear(line)
+
+    def ready(self, *names: str) -> None:
+        """Wait until these kids are ready."""
+        while not set(names) <= set(self.pids):
+            name, word, pid = self.line().split()
+            assert word == "ready"
+            self.pids[name] = int(pid)
+
+    @property
+    def init(self) -> int:
+        """The pid of muinit, in our PID namespace."""
+        if not self.pid1:
+            return self.process.pid
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return int(wait_for(lambda: children.read_text().split())[0])
+
+    def signal(self, number: int) -> None:
+        os.kill(self.init, number)
+
+    def kill(self, name: str, number: int) -> None:
+        os.kill(self.outside(self.pids[name]), number)
+
+    def outside(self, pid: int) -> int:
+        """The pid in our namespace of a process that has this one in muinit's."""
+        if not self.pid1:
+            return pid
+        return next(ours for ours in tagged(self.tag) if status(ours).get("NSpid", "").split()[1:] == [str(pid)])
+
+    # The end
+
+    def survivors(self) -> list[int]:
+        return [pid for pid in tagged(self.tag) if alive(status(pid))]
+
+    def end(self) -> int:
+        """Wait for the end: the exit status, as a shell would say it. Nothing may be left by then."""
+        code = self.process.wait(PATIENCE)
+        self.seconds = time.monotonic() - self.started
+        left = self.survivors()
+        assert not left, f"left alive: {[(pid, status(pid).get('Name')) for pid in left]}"
+        return code if code >= 0 else 128 - code
+
+    @property
+    def err(self) -> str:
+        """What muinit said."""
+        # Without moving the place where muinit writes: it is the same open file.
+        return os.pread(self.stderr.fileno(), os.fstat(self.stderr.fileno()).st_size, 0).decode()
+
+
+def kernel_says(script: str) -> str:
+    """Run a script that has a Kernel `k` with everything blocked: handlers are for a process of their own."""
+    prologue = (
+        "import os, signal\n"
+        "mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        "from muinit.kernel import Kernel\n"
+        "k = Kernel(mask)\n"
+        "def me(*numbers):\n"
+        "    for n in numbers: os.kill(os.getpid(), n)\n"
+    )
+    argv = [sys.executable, "-c", prologue + script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def kill_all(pids: Sequence[int]) -> None:
+    """SIGKILL them, and their groups: who forks and exits all the time is reached only so."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) != os.getpgrp():
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+
+
+def tagged(tag: str) -> list[int]:
+    """The processes with this variable in their environment."""
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [pid for pid in pids if pid != os.getpid() and tag.encode() in environment(pid)]
+
+
+def environment(pid: int) -> bytes:
+    """What its environment was at its start. A process whose first thread has ended has it in the others."""
+    for pattern in (f"/proc/{pid}/environ", f"/proc/{pid}/task/*/environ"):
+        for path in glob(pattern):
+            with suppress(OSError):
+                if data := Path(path).read_bytes():
+                    return data
+    return b""
+
+
+def alive(status: dict[str, str]) -> bool:
+    """Whether a process with this status has a thread that has not ended."""
+    return status.get("State", "Z")[0] not in "ZX" or int(status.get("Threads", "1")) > 1
+
+
+def status(pid: int) -> dict[str, str]:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def is_deaf(pid: int) -> bool:
+    """Whether a process has blocked all signals with pthread_sigmask(3), as muinit does on its first lines.
+
+    glibc 2.41 blocks signals for an instant while Python starts, but then its own two, 32 and 33, are among them.
+    """
+    blocked = int(status(pid)["SigBlk"], 16)
+    return bool(blocked & 1 << (signal.SIGTERM - 1)) and not blocked & 1 << 31
+
+
+def wait_for(claim: Any, seconds: float = PATIENCE) -> Any:
+    """Ask until the answer is true, and return it. For facts of the kernel that no one announces."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := claim():
+                return answer
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)

@@ -1,0 +1,63 @@
+"""What a file of --trace-file must be: each line by the schema, and the same again when it is replayed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from statechart.traces.read import read
+from statechart.traces.replay import replay
+from statechart.words.decision import line
+from tests.cast.harness import ROOT
+
+
+def strict(schema: Any) -> Any:
+    """The schema, where nothing but what it names is allowed: a reader skips what it does not know, but we know all."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {"additionalProperties": False} if schema.get("type") == "object" and "properties" in schema else {}
+    return closed | {key: strict(each) for key, each in schema.items()}
+
+
+SCHEMA = strict(json.loads((ROOT / "statechart/traces/trace.schema.json").read_text()))
+KINDS = {kind: Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": SCHEMA["$defs"]}) for kind in SCHEMA["$defs"]}
+
+
+def kind(entry: dict[str, Any]) -> str:
+    return next(
+        (kind for word, kind in (("schema", "header"), ("event", "event"), ("exit", "end")) if word in entry), "dropped"
+    )
+
+
+def checked(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """The lines of a whole trace, of which none is missing."""
+    lines = list(lines)
+    entries = [json.loads(line) for line in lines]
+    for entry in entries:
+        KINDS[kind(entry)].validate(entry)
+    assert [kind(entry) for entry in entries] == ["header", *["event"] * (len(entries) - 2), "end"]
+    times = [entry["t"] for entry in entries[1:]]
+    assert times == sorted(times)
+    assert all(one["after"] == two["before"] for one, two in pairwise(entries[1:-1]))
+    assert replay(read(lines)).code == entries[-1]["exit"]
+    return entries
+
+
+def of(path: Path) -> list[dict[str, Any]]:
+    with path.open() as file:
+        return checked(file)
+
+
+def as_told(path: Path) -> list[str]:
+    """The lines of --trace-states for its events."""
+    with path.open() as file:
+        found = read(file)
+    run = found.begin()
+    return [line(run, taken, found.signame) for _, taken in found.decisions]

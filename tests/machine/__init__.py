@@ -1,0 +1,1 @@
+"""Tests of what decides: the table, its words, its traces and its diagrams; and of the command line."""

@@ -1,0 +1,318 @@
+"""The command line: every option in every spelling, and one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import muinit
+from muinit import help as usage
+from muinit import signals
+from muinit.options import OPTIONS, QUIET, VERBOSE, Option, Options, UsageError, parse
+from statechart import meanings
+from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, status, wait_for
+from tests.conftest import need, why_no_namespace
+
+COMMAND = ["---", "true"]
+
+
+def test_the_defaults() -> None:
+    options = parse(COMMAND)
+    assert options.commands == [["true"]]
+    assert options.steps == [15, 9]
+    assert options.forward == []  # SIGINT, unless the caller had it ignored
+    assert options.timeout == 2.0
+    assert not options.trace_states
+    assert not options.verbosity
+    assert options.trace_file == options.termination_log == options.show == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        ("-k 15", "steps", [15]),
+        ("-k TERM,sigint,9", "steps", [15, 2, 9]),
+        ("-k RTMIN,RTMIN+3,SIGRTMAX-1,RTMAX", "steps", [34, 37, 63, 64]),
+        ("-kINT -k KILL", "steps", [2, 9]),
+        ("--stop-signals HUP --stop-signals=QUIT", "steps", [1, 3]),
+        ("-s USR1,10,SIGUSR2", "forward", [10, 10, 12]),
+        ("-s 1 -s 2", "forward", [1, 2]),
+        ("--forward-signals=WINCH", "forward", [28]),
+        ("-k WINCH,TSTP,CONT", "steps", [28, 20, 18]),
+        ("-t 0", "timeout", 0.0),
+        ("-t 0.25", "timeout", 0.25),
+        ("-t5", "timeout", 5.0),
+        ("-t inf", "timeout", math.inf),
+        ("--timeout=.5", "timeout", 0.5),
+        ("--trace-states", "trace_states", True),
+        ("-q", "verbosity", QUIET),
+        ("--quiet", "verbosity", QUIET),
+        ("-v", "verbosity", VERBOSE),
+        ("--verbose", "verbosity", VERBOSE),
+        ("-q -v", "verbosity", VERBOSE),
+        ("-vq", "verbosity", QUIET),
+        ("--trace-file run.jsonl", "trace_file", "run.jsonl"),
+        ("--trace-file=-q", "trace_file", "-q"),
+        ("--termination-log", "termination_log", "/dev/termination-log"),
+        ("--termination-log -q", "verbosity", QUIET),
+        ("--termination-log=here", "termination_log", "here"),
+        ("--diagram", "show", "mermaid"),
+        ("--diagram -q", "show", "mermaid"),
+        ("--diagram dot -t 5", "show", "dot"),
+        ("--diagram=svg", "show", "svg"),
+        ("-t 5 --diagram table", "timeout", 5.0),
+        ("--diagram table -t 5", "timeout", 5.0),
+        ("-qh", "show", "help"),
+        ("--diagram -V", "show", "version"),
+        ("-V -k nonsense", "show", "version"),
+    ],
+)
+def test_options(words: str, field: str, value: object) -> None:
+    assert getattr(parse([*words.split(), *COMMAND]), field) == value
+
+
+# Every row of the list
+
+each_row = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)
+VALUES = {"SIGNALS": "HUP", "SECONDS": "7", "PATH": "x", "[=PATH]": "x", "[FORMAT]": "dot"}  # by metavar
+
+
+def test_every_field_has_a_row_and_every_row_a_field() -> None:
+    assert {option.field for option in OPTIONS} | {"commands"} == set(Options.__slots__)
+    assert all(getattr(Options(), name) is not None for name in Options.__slots__), "each has a type and a first value"
+    flags = [flag for option in OPTIONS for flag in (option.short, option.long) if flag]
+    assert len(flags) == len(set(flags))
+
+
+@each_row
+def test_a_row_is_read_in_each_of_its_spellings(option: Option) -> None:
+    before = getattr(parse(COMMAND), option.field)
+    value = VALUES.get(option.metavar, "")
+    spellings = [[f"{option.long}={value}" if value else option.long]]
+    spellings += [[f"{option.short}{value}"]] if option.short else []
+    if value and not option.metavar.startswith("[="):
+        spellings += [[flag, value] for flag in (option.long, option.short) if flag]
+    for words in spellings:
+        found = getattr(parse([*words, *COMMAND]), option.field)
+        assert found != before
+        assert found == (option.convert(option.long, value) if option.convert else option.constant)
+    if option.without and option.convert:
+        left_out = getattr(parse([option.long, *COMMAND]), option.field)
+        assert left_out == option.convert(option.long, option.without)
+
+
+@each_row
+def test_a_row_is_in_the_help(option: Option) -> None:
+    """With each spelling, its value, its words, and a default that is what counts where it was not typed."""
+    (line,) = [line for line in usage.TEXT.splitlines() if line[6:].startswith(option.long)]
+    value = option.metavar if option.metavar.startswith("[=") else f" {option.metavar}".rstrip()
+    assert line.startswith(f"  {option.short}, {option.long}{value}" if option.short else f"      {option.long}{value}")
+    assert option.words in line
+    if option.default and option.convert:
+        assert line.endswith(f"{option.words}; default: {option.default}")
+        assert getattr(parse(COMMAND), option.field) == option.convert(option.long, option.default)
+
+
+def test_the_defaults_in_the_help_are_those_that_count() -> None:
+    """Of -s and --stop-on, which are empty where nothing was typed."""
+    known = meanings.meanings(signals.by_name(), init=True)
+    for long, what in (("--forward-signals", meanings.FORWARD), ("--stop-on", meanings.STOP)):
+        (line,) = [line for line in usage.TEXT.splitlines() if f"{long} SIGNALS" in line]
+        said = parse([f"{long}={line.rpartition('default: ')[2]}", *COMMAND])
+        numbers = {number for number, meaning in known.items() if meaning == what} - {signals.SIGTERM}
+        assert {*said.forward, *said.stop_on} == numbers
+
+
+@pytest.mark.parametrize(
+    ("argv", "commands"),
+    [
+        (["---", "a", "-x", "---", "b"], [["a", "-x"], ["b"]]),
+        (["---", "---", "a", "---", "---"], [["a"]]),
+        (["---", "a", "--", "----", "-k", "-", ""], [["a", "--", "----", "-k", "-", ""]]),
+        (["---", "a\nb", "\udcff", "--help"], [["a\nb", "\udcff", "--help"]]),
+    ],
+)
+def test_commands_are_word_for_word(argv: list[str], commands: list[list[str]]) -> None:
+    assert parse(argv).commands == commands
+
+
+BAD = [
+    ("-x", "unknown option '-x': expected options (--help, "),
+    ("--frobnicate", "unknown option '--frobnicate'"),
+    ("-qx", "unknown option '-x'"),
+    ("-q-quiet", "unknown option '-q-quiet'"),
+    ("-k \u017fIGTERM", "is not a signal"),
+    ("-", "unexpected argument '-' before '---'"),
+    ("word", "unexpected argument 'word' before '---'"),
+    ("-k", "-k needs a value: -k SIGNALS"),
+    ("--timeout", "--timeout needs a value: --timeout SECONDS"),
+    ("--quiet=yes", "--quiet takes no value, but was given 'yes'"),
+    ("--trace-file", "--trace-file needs a value: --trace-file PATH"),
+    ("--trace-file=", "--trace-file '': expected a path"),
+    ("--termination-log=", "--termination-log '': expected a path"),
+    ("--termination-log x", "unexpected argument 'x' before '---'"),
+    ("--diagram png", "--diagram 'png': expected a format (mermaid, dot, svg, table)"),
+    ("--diagram=", "--diagram '': expected a format (mermaid, dot, svg, table)"),
+    ("--diagram -k NOPE", "-k 'NOPE': 'NOPE' is not a signal"),
+    ("--stop-signals=", "--stop-signals '': expected at least one signal"),
+    ("-k NOPE", "-k 'NOPE': 'NOPE' is not a signal; expected names (TERM, SIGTERM, RTMIN+3) or numbers (1 to 64"),
+    ("-k 0", "-k '0': '0' is not a signal"),
+    ("-k 65", "-k '65': '65' is not a signal"),
+    ("-k -1", "-k '-1': '-1' is not a signal"),
+    ("-k 32", "-k '32': '32' is not a signal"),
+    ("-k RTMIN+31", "'RTMIN+31' is not a signal"),
+    ("-k RTMAX+1", "'RTMAX+1' is not a signal"),
+    ("-k TERM+1", "'TERM+1' is not a signal"),
+    ("-k RTMIN+", "'RTMIN+' is not a signal"),
+    ("-k _DFL", "'_DFL' is not a signal"),
+    ("-k SIGSIGTERM", "'SIGSIGTERM' is not a signal"),
+    ("-k 15:9", "'15:9' is not a signal"),
+    ("-k 15;9", "'15;9' is not a signal"),
+    ("-k 15,,9", "-k '15,,9': '' is not a signal"),
+    ("-k \u0661", "is not a signal"),
+    ("-k STOP", "-k 'STOP': SIGSTOP stops no program for good, and cannot be caught; expected signals other than STOP"),
+    ("-k TERM,sigstop,KILL", "-k 'TERM,sigstop,KILL': SIGSTOP stops no program for good"),
+    ("--stop-signals=19", "--stop-signals '19': SIGSTOP stops no program for good"),
+    ("-t -1", "-t '-1': expected seconds, 0 or more (2, 0.5, inf)"),
+    ("-t 2s", "-t '2s': expected seconds"),
+    ("-t nan", "-t 'nan': expected seconds"),
+    ("-t 1_0", "-t '1_0': expected seconds"),
+    ("-t .", "-t '.': expected seconds"),
+    ("-t 1e3", "-t '1e3': expected seconds"),
+    ("-s KILL", "-s 'KILL': SIGKILL cannot be caught; expected signals other than "),
+    ("-s INT,STOP", "-s 'INT,STOP': SIGSTOP cannot be caught"),
+    ("-s 17", "SIGCHLD is how muinit learns that a child has ended"),
+    ("--stop-on KILL", "--stop-on 'KILL': SIGKILL cannot be caught; expected signals other than "),
+    ("--stop-on CHLD", "SIGCHLD is how muinit learns that a child has ended"),
+    ("--stop-on CONT", "SIGCONT resumes the commands"),
+    ("--stop-on ABRT", "SIGABRT means that muinit itself is broken"),
+    ("--stop-on INT,,QUIT", "--stop-on 'INT,,QUIT': '' is not a signal"),
+    ("--stop-on=", "--stop-on '': expected at least one signal"),
+    ("--stop-on", "--stop-on needs a value: --stop-on SIGNALS"),
+    ("-s HUP,USR1 --stop-on USR1,HUP,2", "-s and --stop-on both name SIGHUP, SIGUSR1: expected a signal in one"),
+    ("-s TERM --stop-on 15", "-s and --stop-on both name SIGTERM"),
+    *[
+        (f"-s {name}", f"SIG{name} means that muinit itself is broken")
+        for name in ["SEGV", "BUS", "FPE", "ILL", "TRAP", "SYS", "ABRT"]
+    ],
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[words for words, _ in BAD])
+def test_bad_input_is_one_line_that_says_what_is_accepted(words: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse([*words.split(" "), *COMMAND])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("argv", [[], ["---"], ["---", "---"], ["-t", "1"]])
+def test_at_least_one_command_is_needed(argv: list[str]) -> None:
+    with pytest.raises(UsageError, match="no command: expected '--- COMMAND"):
+        parse(argv)
+
+
+def muinit_says(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MUINIT, *argv], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def test_bad_input_exits_1_and_starts_nothing(tmp_path: Path) -> None:
+    done = muinit_says("-k", "a\nb", "---", "touch", str(tmp_path / "started"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("muinit: -k 'a\\nb': 'a\\nb' is not a signal; expected names")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_on_stdout(flag: str) -> None:
+    done = muinit_says(flag)
+    assert (done.returncode, done.stdout, done.stderr) == (0, usage.TEXT, "")
+    for section in ("COMMANDS", "SIGNALS", "TERMINATION", "EXIT STATUS"):
+        assert f"\n{section}\n" in usage.TEXT
+    assert max(map(len, usage.TEXT.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_version(flag: str) -> None:
+    assert muinit_says(flag).stdout == f"muinit {muinit.__version__}\n"
+
+
+def test_help_that_cannot_be_written_is_an_error() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*MUINIT, "-h"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "muinit: cannot write to stdout: No space left on device\n"
+
+
+# --help and --diagram end as other programs do
+
+LONG = ["--diagram", "-k", ",".join(["15"] * 400)]  # more than a pipe holds
+ENDLESS = ["--diagram", "-k", ",".join(["15"] * 40_000)]
+
+
+def starts_to_write(argv: list[str], *prefix: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([*prefix, *MUINIT, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.read(1)
+    return process
+
+
+def computes(argv: list[str]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([*MUINIT, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def lets_signals_in() -> bool:
+        """Whether it is Python, which ignores SIGPIPE, and Python's own handler of SIGINT has given way."""
+        ignored, caught, blocked = (int(status(process.pid)[name], 16) for name in ("SigIgn", "SigCgt", "SigBlk"))
+        return bool(ignored >> (signal.SIGPIPE - 1) & 1) and not caught >> (signal.SIGINT - 1) & 1 and not blocked
+
+    wait_for(lets_signals_in)
+    return process
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("start", "argv"), [(starts_to_write, LONG), (computes, ENDLESS)], ids=["writing", "computing"]
+)
+def test_what_prints_can_be_interrupted(
+    start: Callable[[list[str]], subprocess.Popen[bytes]], argv: list[str], signum: int
+) -> None:
+    process = start(argv)
+    process.send_signal(signum)
+    assert process.wait(PATIENCE) == -signum
+    assert process.communicate()[1] == b""
+
+
+def test_what_prints_can_be_interrupted_as_pid_1() -> None:
+    """The kernel shields it from signals that it does not handle."""
+    need("a PID namespace", why_no_namespace())
+    process = subprocess.Popen([*AS_INIT, *MUINIT, *ENDLESS], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
+        init = int(wait_for(lambda: children.seek(0) or children.read()))
+    wait_for(lambda: int(status(init)["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1)
+    os.kill(init, signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (143, b"")
+
+
+def test_a_signal_that_the_caller_ignores_interrupts_nothing() -> None:
+    process = starts_to_write(LONG, "sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=PATIENCE)[1] == b""
+    assert process.returncode == 0
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    """As of any other program: `muinit --help | head -1` says nothing on stderr."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    process = subprocess.Popen([*MUINIT, "--help"], stdout=write_end, stderr=subprocess.PIPE)
+    os.close(write_end)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (-signal.SIGPIPE, b"")

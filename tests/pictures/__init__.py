@@ -1,0 +1,1 @@
+"""Tests of the pictures of runs, in a real browser."""

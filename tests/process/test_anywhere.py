@@ -1,0 +1,176 @@
+"""Where muinit runs: each place is a namespace that the test makes for itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from tests.cast.harness import ROOT, UNSHARE, Run, kid, status, wait_for
+from tests.conftest import need, why_no_namespace
+
+PID1 = [*UNSHARE, "--mount", "--pid", "--fork", "--kill-child"]
+PROCESS = [*UNSHARE, "--mount"]
+NO_PROC = "mount -t tmpfs none /proc"
+# Where the project itself lies in /tmp it stays visible.
+NO_TMP = "mount -t tmpfs -o ro none /tmp"
+if ROOT.is_relative_to("/tmp"):
+    NO_TMP = "mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp"
+PLACES = {
+    "no /proc": NO_PROC,
+    "a /proc of another namespace": "true",
+    "hidepid=2": "mount -t proc -o hidepid=2 proc /proc",
+    "no children file": "mount -t proc proc /proc; mount -t tmpfs none /proc/$$/task/$$",
+    "read-only root, no /tmp": f"mount -t proc proc /proc; {NO_TMP}; mount -o remount,bind,ro /",
+    "no /dev": "mount -t proc proc /proc; mount -t tmpfs -o ro none /dev",
+    "an ordinary user": 'mount -t proc proc /proc; set -- unshare --user --map-user=1000 --map-group=1000 "$@"',
+    "no capabilities": 'mount -t proc proc /proc; set -- setpriv --bounding-set=-all --inh-caps=-all "$@"',
+}
+BLIND = {"no /proc", "a /proc of another namespace"}
+WARNING = (
+    "muinit: warning: no /proc of our PID namespace: orphans that left the group of their command are not stopped, "
+    "and only commands are asked to stop before SIGKILL; mount proc on /proc\n"
+)
+
+
+def within(place: str, namespaces: list[str]) -> list[str]:
+    """A prefix that runs the rest of the command line in this place."""
+    return [*namespaces, "sh", "-ec", f'{PLACES[place]}; exec "$@"', "sh"]
+
+
+@cache
+def why_no_place(place: str) -> str:
+    """Why it cannot be made here, or "": in a container some mounts are refused even to root."""
+    done = subprocess.run([*within(place, PID1), "true"], capture_output=True, text=True, check=False)
+    return done.stderr.strip()
+
+
+@pytest.fixture(autouse=True)
+def _namespaces() -> None:
+    need("a PID namespace", why_no_namespace())
+
+
+@pytest.fixture(params=[place for place in PLACES if place != "no /dev"])
+def place(request: pytest.FixtureRequest) -> str:
+    need(request.param, why_no_place(request.param))
+    return str(request.param)
+
+
+def without_kill() -> list[str]:
+    """A prefix that takes away CAP_KILL, so that muinit may not signal a child that has another uid."""
+    need("another uid", "" if os.geteuid() == 0 else "only root can give one to a child")
+    return ["setpriv", "--bounding-set=-kill", "--inh-caps=-all"]
+
+
+def test_it_starts_forwards_and_stops(place: str) -> None:
+    with Run(kid("A", "INT=say"), kid("B", "INT=say", "TERM=exit 0"), prefix=within(place, PID1)) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGINT)
+        it.hear("A INT", "B INT")
+        it.signal(signal.SIGTERM)
+        it.hear("B TERM")
+        assert it.end() == 143
+        assert it.err.startswith(WARNING) == (place in BLIND)
+        assert it.err.count("warning") <= 1
+
+
+def test_an_orphan_in_its_commands_group_gets_the_step(place: str) -> None:
+    commands = kid("A", "kid C,TERM=say,USR1=exit 0", "USR1=exit 3"), kid("B", "TERM=exit 0")
+    with Run(*commands, options="-t 60", prefix=within(place, PID1)) as it:
+        it.ready("A", "B", "C")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1", "B TERM", "C TERM")
+        it.kill("C", signal.SIGUSR1)
+        it.hear("C USR1")
+        assert it.end() == 3
+
+
+def test_sigkill_reaches_groups_and_trees(place: str) -> None:
+    rules = "TERM=ignore"
+    escaped = "" if place in BLIND else f"orphan D,{rules},setsid"
+    command = kid("A", f"kid B,{rules}", f"orphan C,{rules}", *([escaped] if escaped else []), rules)
+    with Run(command, options="-t 0.1", prefix=within(place, PID1)) as it:
+        it.ready("A", "B", "C", *(["D"] if escaped else []))
+        it.signal(signal.SIGTERM)
+        assert it.end() == 137
+
+
+def test_without_a_proc_an_orphan_out_of_reach_ends_in_giving_up() -> None:
+    """As PID 1 the kernel kills it with us. What cannot be listed cannot be named."""
+    with Run(kid("A", "orphan B,setsid", "TERM=exit 0"), options="-t 0.1", prefix=within("no /proc", PID1)) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")
+        assert it.end() == 1
+        assert ": a process that cannot be identified; " in it.err
+
+
+def test_as_an_ordinary_process_without_a_proc() -> None:
+    with Run(kid("A", "kid B,TERM=ignore", "TERM=ignore"), options="-t 0.1", prefix=within("no /proc", PROCESS)) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 137
+
+
+def test_a_device_directory_that_is_empty_is_no_error() -> None:
+    with Run(kid("A"), kid("B"), prefix=within("no /dev", PID1)) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 143
+
+
+def test_a_child_that_changed_its_uid_is_warned_of_once_and_named() -> None:
+    """Here muinit has no CAP_KILL, the child has another uid: EPERM, at each step."""
+    without = without_kill()
+    other = ["setpriv", "--reuid=65534", "--clear-groups", "sh", "-c", "echo A ready $$; exec sleep 60"]
+    with Run(
+        other,
+        options="-k TERM,HUP,KILL -t 0.1",
+        prefix=[*PID1, "sh", "-c", 'mount -t proc proc /proc; exec "$@"', "sh", *without],
+    ) as it:
+        it.ready("A")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 1
+        who = f"pid {it.pids['A']} (sleep, state S)"
+        assert it.err.count(f"warning: not permitted to signal {who}") == 1
+        assert f"(SIGKILL): {who}" in it.err
+
+
+def test_a_child_that_changed_its_uid_does_not_break_suspend_and_resume() -> None:
+    without = without_kill()
+    other = ["setpriv", "--reuid=65534", "--clear-groups", "sh", "-c", "echo A ready $$; exec sleep 60"]
+    with Run(other, kid("B", "INT=say"), options="-k HUP -t 0", prefix=without) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTSTP)
+        it.signal(signal.SIGCONT)
+        it.signal(signal.SIGINT)
+        it.hear("B INT")
+        it.signal(signal.SIGTERM)
+        assert it.process.wait(20) == 1
+        assert "internal error" not in it.err
+        it.kill("A", signal.SIGKILL)
+        wait_for(lambda: not it.survivors())
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_in_a_shared_pid_namespace_only_descendants_are_touched(bystander: subprocess.Popen[bytes]) -> None:
+    with Run(kid("X")) as other, Run(kid("A", "TERM=ignore"), options="-t 0.1") as it:
+        other.ready("X")
+        it.ready("A")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 137
+        assert bystander.poll() is None
+        wait_for(lambda: status(other.pids["X"])["State"].startswith("S"))
+        other.signal(signal.SIGTERM)
+        assert other.end() == 143

@@ -1,0 +1,156 @@
+"""Real daemons from Debian's packages; muinit is PID 1: they serve, they stop at once, and none outlives the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.cast.harness import AS_INIT, PATIENCE, Run, status, tagged, wait_for
+from tests.conftest import need, program, why_no_namespace
+
+LOOPBACK = "127.0.0.1"
+# An ordinary user keeps their uid: a daemon that believes it is root drops privileges that it does not have.
+INIT = [word.replace("--map-root-user", "--map-current-user") for word in AS_INIT]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind((LOOPBACK, 0))
+        return int(one.getsockname()[1])
+
+
+Daemon = tuple[list[str], Callable[[], bool]]  # a command, and whether it serves
+
+
+def dnsmasq(_: Path) -> Daemon:
+    port = free_port()
+    command = [program("dnsmasq", "dnsmasq-base"), "-k", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]
+    command += ["--pid-file", f"--port={port}", f"--listen-address={LOOPBACK}", "--bind-interfaces"]
+    command += ["--address=/muinit.test/192.0.2.7", *(["--user=root"] if os.geteuid() == 0 else [])]
+    name = b"".join(bytes([len(label)]) + label for label in (b"muinit", b"test", b""))
+    query = struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + name + struct.pack("!2H", 1, 1)
+
+    def serves() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(0.5)
+            client.connect((LOOPBACK, port))
+            client.send(query)
+            return client.recv(512).endswith(socket.inet_aton("192.0.2.7"))
+
+    return command, serves
+
+
+def banner(port: int, expected: bytes) -> bool:
+    with socket.create_connection((LOOPBACK, port), 0.5) as client:
+        return client.recv(64).startswith(expected)
+
+
+def sshd(directory: Path) -> Daemon:
+    port, key = free_port(), directory / "ssh_host_key"
+    command = [program("sshd", "openssh-server"), "-D", "-f", "/dev/null", "-h", str(key), "-p", str(port)]
+    command += [f"-oListenAddress={LOOPBACK}", "-oPidFile=none", "-oUsePAM=no"]
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", exist_ok=True)  # sshd insists on its empty directory
+    keygen = program("ssh-keygen", "openssh-client")
+    subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    return command, lambda: banner(port, b"SSH-2.0-OpenSSH")
+
+
+def dropbear(directory: Path) -> Daemon:
+    port, key = free_port(), directory / "dropbear_key"
+    subprocess.run(
+        [program("dropbearkey", "dropbear-bin"), "-t", "ed25519", "-f", str(key)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    command = [program("dropbear", "dropbear-bin"), "-FEjks", "-r", str(key), "-p", f"{LOOPBACK}:{port}"]
+    return command, lambda: banner(port, b"SSH-2.0-dropbear")
+
+
+def lighttpd(directory: Path) -> Daemon:
+    port = free_port()
+    (directory / "index.html").write_text("<h1>served under muinit</h1>")
+    (directory / "lighttpd.conf").write_text(
+        f'server.document-root = "{directory}"\nserver.bind = "{LOOPBACK}"\nserver.port = {port}\n'
+        'index-file.names = ("index.html")\nmimetype.assign = (".html" => "text/html")\n'
+    )
+
+    def serves() -> bool:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/", timeout=0.5) as page:
+            return b"served under muinit" in page.read()
+
+    return [program("lighttpd", "lighttpd"), "-D", "-f", str(directory / "lighttpd.conf")], serves
+
+
+Maker = Callable[[Path], Daemon]
+Pair = tuple[Maker, Maker]
+
+
+@cache
+def alone(make: Maker) -> int:
+    """The exit status of a daemon after SIGTERM, without muinit: it can be another one in each version."""
+    with TemporaryDirectory() as directory:
+        command, serves = make(Path(directory))
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+            try:
+                wait_for(serves)
+                process.terminate()
+                code = process.wait(PATIENCE)
+            finally:
+                process.kill()
+        return code if code >= 0 else 128 - code
+
+
+@pytest.fixture(params=[(dnsmasq, sshd), (lighttpd, dropbear)], ids=lambda pair: "-".join(one.__name__ for one in pair))
+def pair(request: pytest.FixtureRequest) -> Pair:
+    need("a PID namespace", why_no_namespace())
+    pair: Pair = request.param
+    return pair
+
+
+@contextmanager
+def serving(pair: Pair, directory: Path) -> Iterator[Run]:
+    """Both daemons in one muinit that is PID 1; they serve."""
+    (one, one_serves), (other, other_serves) = (make(directory) for make in pair)
+    with Run(one, other, prefix=INIT) as it:
+        wait_for(one_serves)
+        wait_for(other_serves)
+        yield it
+
+
+def name(pid: int) -> str:
+    return status(pid)["Name"]
+
+
+def test_sigterm_ends_both_at_once(pair: Pair, tmp_path: Path) -> None:
+    """The exit status is what the daemons make of SIGTERM themselves, because muinit was told to stop."""
+    failures = {alone(make) for make in pair} - {0}
+    with serving(pair, tmp_path) as it:
+        it.signal(signal.SIGTERM)
+        assert it.end() in (failures or {0})  # of two failures the first one counts
+        assert "SIGKILL" not in it.err
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_killing_one_ends_the_other(pair: Pair, victim: int, tmp_path: Path) -> None:
+    with serving(pair, tmp_path) as it:
+        children = Path(f"/proc/{it.init}/task/{it.init}/children").read_text().split()
+        assert len(children) == 2, [name(pid) for pid in tagged(it.tag)]
+        killed = name(int(children[victim]))
+        os.kill(int(children[victim]), signal.SIGKILL)
+        assert it.end() == 137
+        last = it.err.splitlines()[-1]
+        assert last.startswith(f"muinit: exit 137: pid {victim + 2} ({killed} ")
+        assert " died of SIGKILL (137) after " in last

@@ -1,0 +1,123 @@
+"""When something runs out: never a hang, never a lost status, nobody left behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cast.harness import MUINIT, PATIENCE, Run, kid, tagged, wait_for
+from tests.conftest import need
+
+PIDS = Path("/sys/fs/cgroup/pids")
+
+
+def test_fork_fails_for_the_third_of_five_commands() -> None:
+    """The process limit of a cgroup, as container engines set it: fork fails with EAGAIN."""
+    need(
+        "a pids cgroup",
+        "" if os.access(PIDS, os.W_OK) and (PIDS / "cgroup.procs").exists() else f"no {PIDS} to write to",
+    )
+    group = PIDS / f"muinit-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "pids.max").write_text("3\n")  # muinit and two commands
+        enter = ["sh", "-c", 'echo $$ > "$0"/cgroup.procs; exec "$@"', str(group)]
+        commands = [kid(name, "TERM=exit 0") for name in "ABCDE"]
+        with Run(*commands, prefix=enter) as it:
+            assert it.end() == 126
+            assert (
+                f"({' '.join(commands[2])[:37]}...) could not be executed: Resource temporarily unavailable" in it.err
+            )
+            assert it.err.count("was not started") == 2
+    finally:
+        group.rmdir()
+
+
+@pytest.mark.parametrize("limit", range(3, 14))
+def test_no_descriptors_left(limit: int) -> None:
+    """Whatever the limit, it works or it says that it cannot; it never hangs, and leaves nobody behind."""
+
+    def scarce() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    with Run(["sh", "-c", "sleep 0.1 & sleep 60"], ["sh", "-c", "sleep 0.2; exit 7"], preexec_fn=scarce) as it:
+        code = it.end()
+        assert code == 7 or (code in (1, 126, 127) and it.err), (code, it.err)
+        if limit > 10:
+            assert code == 7
+
+
+def test_a_hundred_thousand_signals_in_a_burst() -> None:
+    with Run(kid("A", "USR1=ignore", "INT=say", "TERM=exit 3"), options="-s USR1,INT") as it:
+        it.ready("A")
+        for _ in range(50_000):
+            os.kill(it.process.pid, signal.SIGUSR1)
+        it.signal(signal.SIGINT)
+        for _ in range(50_000):
+            os.kill(it.process.pid, signal.SIGUSR1)
+        it.hear("A INT")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")
+        assert it.end() == 3
+
+
+ORPHANS = 10_000
+# Forks of a small shell, without exec: each waits for a writer that never comes.
+LITTER = f"i=0; while [ $i -lt {ORPHANS} ]; do ( (read x < fifo) & ); i=$((i + 1)); done; exit 5"
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_orphans(tmp_path: Path) -> None:
+    """They are left behind while the command runs; when it ends they all get their SIGTERM."""
+    os.mkfifo(tmp_path / "fifo")
+    with Run(["sh", "-c", LITTER], options="-t 60 --trace-states", cwd=tmp_path) as it:
+        assert it.process.wait(280) == 5
+        assert not tagged(it.tag)
+        assert "timeout" not in it.err
+
+
+# Forks and exits for ever, deaf to SIGTERM: who lists it and then signals what was listed comes too late.
+COMET = """
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.setsid() if os.fork() == 0 else os._exit(0)
+while True:
+    if os.fork():
+        os._exit(0)
+"""
+
+
+def test_who_forks_faster_than_it_can_be_listed(pid1: bool) -> None:
+    with Run([sys.executable, "-I", "-S", "-c", COMET], options="-t 0.2", pid1=pid1) as it:
+        assert it.end() == 0
+
+
+def test_a_daemon_that_keeps_our_stdout_open_does_not_hold_us() -> None:
+    with Run(kid("A", "orphan B,TERM=ignore,setsid", "TERM=exit 0"), options="-k TERM -t 0.1") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        assert it.process.wait(PATIENCE) == 1
+        assert f"(SIGTERM): pid {it.pids['B']} (" in it.err
+        os.kill(it.pids["B"], signal.SIGKILL)
+        wait_for(lambda: not it.survivors())
+
+
+def test_nohup() -> None:
+    """HUP, ignored by the caller, neither stops us nor reaches the commands, which find it ignored."""
+    argv = ["nohup", *MUINIT, "---", *kid("A", "INT=say", "TERM=exit 4")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline().split()[2])
+        process.send_signal(signal.SIGHUP)
+        os.kill(pid, signal.SIGHUP)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"A INT\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == b"A TERM\n"
+        assert process.wait(PATIENCE) == 4

@@ -1,0 +1,213 @@
+"""When the last line is printed: no kill of ours is silent, a mistake is explained, an orderly end says nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from muinit import oom
+from tests.cast.harness import MUINIT, PATIENCE, Run, kid, wait_for
+from tests.conftest import need
+
+Start = Callable[..., Run]
+
+
+def test_a_database_that_had_to_be_killed_is_told_at_exit_0(run: Start) -> None:
+    with run(kid("A", "USR1=exit 0"), kid("B", "TERM=say"), options="-t 0.1") as it:
+        it.ready("A", "B")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1", "B TERM")
+        assert it.end() == 0
+        assert re.fullmatch(r"muinit: exit 0: no command failed; .* died of muinit's SIGKILL \(137\), .*\n", it.err)
+
+
+def test_an_orphan_that_had_to_be_killed_is_named(run: Start) -> None:
+    with run(kid("A", "orphan B,TERM=say", "TERM=exit 0"), options="-t 0.1") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM")
+        assert it.end() == 0
+        name = rf"pid {it.pids['B']} \(python[\d.]*\)"
+        assert re.search(rf"; muinit's SIGKILL ended {name}, which had been asked to stop$", it.err.rstrip())
+
+
+def test_many_orphans_are_counted(run: Start) -> None:
+    orphans = [f"orphan B{n},TERM=ignore" for n in range(8)]
+    with run(kid("A", *orphans, "TERM=exit 0"), options="-t 0.1") as it:
+        it.ready("A", *(f"B{n}" for n in range(8)))
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM")
+        assert it.end() == 0
+        assert re.search(r"SIGKILL ended (pid \d+ \(python[\d.]*\)(, )?){5} and 3 more, which", it.err)
+
+
+@pytest.mark.parametrize("options", ["-k KILL", "-q -t 0.1"])
+def test_it_is_silent_where_that_was_asked_for(run: Start, options: str) -> None:
+    """-k KILL is the user's choice and no news."""
+    with run(kid("A", "USR1=exit 0"), kid("B", "TERM=ignore"), options=options) as it:
+        it.ready("A", "B")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1")
+        assert it.end() == 0
+        assert it.err == ""
+
+
+def test_an_orderly_end_is_silent(run: Start) -> None:
+    """Orphans too: they were asked, and they went."""
+    with run(kid("A", "USR1=exit 0"), kid("B", "orphan C", "orphan D,TERM=exit 3", "TERM=exit 0")) as it:
+        it.ready("A", "B", "C", "D")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1", "B TERM", "D TERM")
+        assert it.end() == 0
+        assert it.err == ""
+
+
+# A command that goes to the background
+
+
+@pytest.mark.parametrize("options", ["", "-v", "--trace-states"])
+def test_a_daemon_in_the_background_is_explained(run: Start, options: str) -> None:
+    """As nginx without "daemon off": it ends well, and everything is stopped."""
+    with run(kid("A", "kid B,TERM=exit 0", "USR1=exit 0"), options=options) as it:
+        it.ready("A", "B")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1", "B TERM")
+        assert it.end() == 0
+        last = it.err.splitlines()[-1]
+        assert last.startswith("muinit: exit 0: no command failed; ")
+        assert f"(it may have gone to the background, because it left pid {it.pids['B']} (python" in last
+        assert "; a command must stay in the foreground)" in last
+
+
+def test_a_daemon_that_leaves_its_session(run: Start) -> None:
+    with run(["setsid", "-f", "sleep", "60"]) as it:
+        assert it.end() == 0
+        assert "may have gone to the background, because it left pid" in it.err
+
+
+def test_an_orphan_that_was_there_before_is_not_blamed_on_a_later_end(run: Start) -> None:
+    with run(kid("A", "orphan B", "TERM=exit 0"), kid("C", "USR1=exit 0"), options="--trace-states") as it:
+        it.ready("A", "B", "C")
+
+        def adopted() -> bool:
+            it.signal(signal.SIGCONT)  # muinit looks when it wakes
+            return "orphans_adopted" in it.err
+
+        wait_for(adopted)
+        it.kill("C", signal.SIGUSR1)
+        it.hear("C USR1", "A TERM")
+        assert it.end() == 0
+        assert "background" not in it.err
+
+
+def test_an_orphan_of_a_living_command_is_not_blamed_on_another(run: Start) -> None:
+    """It is in the process group of A."""
+    script = """trap 'sh -c "sleep 60 &"; echo A has one' USR2; echo A ready $$; while :; do sleep 60 & wait; done"""
+    with run(["sh", "-c", script], kid("C", "USR1=exit 0")) as it:
+        it.ready("A", "C")
+        it.kill("A", signal.SIGUSR2)
+        it.hear("A has one")
+        it.kill("C", signal.SIGUSR1)
+        it.hear("C USR1")
+        assert it.end() == 0
+        assert it.err == ""
+
+
+def test_a_child_that_we_had_from_our_caller_is_not_blamed() -> None:
+    script = 'sleep 60 & exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *MUINIT, "---", "true"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_told_to_stop_nobody_is_blamed(run: Start) -> None:
+    with run(kid("A", "TERM=exit 0", "kid B,TERM=exit 0")) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM")
+        assert it.end() == 0
+        assert it.err == ""
+
+
+def test_a_failure_is_not_a_background(run: Start) -> None:
+    with run(kid("A", "kid B", "USR1=exit 3")) as it:
+        it.ready("A", "B")
+        it.kill("A", signal.SIGUSR1)
+        it.hear("A USR1")
+        assert it.end() == 3
+        assert "background" not in it.err
+
+
+# An OOM kill
+
+CGROUP = """
+mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/memory
+mount -t cgroup -o memory none /sys/fs/cgroup/memory
+here=/sys/fs/cgroup/memory/$1; shift
+mkdir "$here" && echo 100M > "$here/memory.limit_in_bytes"
+"""
+PRIVATE = ["unshare", "--mount", "sh", "-ec"]
+HOG = [sys.executable, "-I", "-S", "-c", "bytearray(1 << 30)"]
+
+
+@pytest.fixture
+def cgroup() -> str:
+    """The name of a memory cgroup of version 1 with a limit; the first test makes it, the end removes it."""
+    name = f"muinit-test-{os.getpid()}"
+    probe = f'{CGROUP}\nrmdir "$here"'
+    done = subprocess.run([*PRIVATE, probe, "sh", name], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    need("a memory cgroup", done.stderr.strip() if done.returncode else "")
+    return name
+
+
+def in_cgroup(name: str, before: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a new cgroup, after a shell's command that is in it already."""
+    script = f"""{CGROUP}
+set +e
+sh -c 'echo $$ > "$0/cgroup.procs"; {before}; exec "$@"' "$here" "$@"
+code=$?
+until rmdir "$here" 2>/dev/null; do sleep 0.01; done  # its last process may still be on its way out
+exit $code
+"""
+    argv = [*PRIVATE, script, "sh", name, *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE * 3)
+
+
+def test_an_oom_kill_is_told(cgroup: str) -> None:
+    done = in_cgroup(cgroup, "true", *MUINIT, "---", *HOG, "---", "sleep", "60")
+    assert done.returncode == 137, done.stderr
+    assert "died of SIGKILL (137) after " in done.stderr
+    assert " (the kernel has counted an OOM kill in this cgroup), so muinit stopped the rest: " in done.stderr
+
+
+def test_an_old_oom_kill_explains_no_new_death(cgroup: str) -> None:
+    """The counter belongs to the cgroup, and a restarted container can have the same one."""
+    hog = " ".join(f"'{word}'" for word in HOG).replace("'", '"')
+    done = in_cgroup(cgroup, f'{hog}; cat "$0/memory.oom_control" >&2', *MUINIT, "---", "sh", "-c", "kill -9 $$")
+    assert "\noom_kill 1\n" in done.stderr
+    assert done.returncode == 137
+    assert "OOM" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("data", "number"),
+    [
+        (b"low 0\nhigh 0\nmax 3\noom 1\noom_kill 7\noom_group_kill 2\n", 7),
+        (b"oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", 2),
+    ],
+)
+def test_both_versions_of_the_counter(data: bytes, number: int) -> None:
+    assert oom.counted(data) == number
+
+
+@pytest.mark.parametrize("data", [b"", b"oom_kill", b"oom_kill \n", b"oom_kill x\n", b"oom_kill_disable 0\n"])
+def test_what_has_no_counter(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"oom_kill|invalid literal|index"):
+        oom.counted(data)

@@ -1,0 +1,147 @@
+"""Nobody is killed who was not asked: what a wrapper keeps to itself reaches its programs before SIGKILL does."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.cast.harness import Run, kid
+
+Start = Callable[..., Run]
+
+AGAIN = r"timeout \[some_unasked\]: not asked yet: (.*?) / SIGTERM, SIGCONT to those not asked yet; clock"
+
+
+def asked_late(it: Run) -> list[str]:
+    """The names of those that were asked late, by the trace; there is at most one such line for a stop."""
+    lines = re.findall(AGAIN, it.err)
+    assert len(lines) <= 1, it.err
+    return re.findall(r"pid \d+ \((.*?)\)", lines[0]) if lines else []
+
+
+def test_a_shell_that_holds_its_trap_back(run: Start) -> None:
+    """Bash runs a trap only when the program in its foreground has ended (bash(1), SIGNALS)."""
+    script = 'trap "echo trapped; exit 0" TERM; echo ready; sleep 30'
+    with run(["bash", "-c", script], options="-t 0.3 --trace-states") as it:
+        it.hear("ready")
+        it.signal(signal.SIGTERM)
+        it.hear("trapped")
+        assert it.end() == 0
+        assert asked_late(it) == ["sleep"]
+
+
+def test_a_wrapper_that_ignores_it_ends_with_its_program(run: Start) -> None:
+    """As mysqld_safe and npm: the program shuts down in order, and the wrapper after it."""
+    wrapper = "import signal, sys, subprocess as s; signal.signal(15, lambda *_: None); sys.exit(s.call(sys.argv[1:]))"
+    with run([sys.executable, "-c", wrapper, *kid("B", "TERM=exit 0")], options="-t 0.3 --trace-states") as it:
+        it.ready("B")
+        it.signal(signal.SIGTERM)
+        it.hear("B TERM")
+        assert it.end() == 0
+        assert len(asked_late(it)) == 1
+        assert "SIGKILL" not in it.err
+
+
+def test_every_descendant_is_asked_once(run: Start) -> None:
+    """A asks nobody and stays; B, C and D are asked late, each once; then all are killed."""
+    tree = "kid B,TERM=say", "kid C,TERM=say", "orphan D,TERM=say"
+    with run(kid("A", *tree, "TERM=say"), options="-t 0.3 --trace-states") as it:
+        it.ready("A", "B", "C", "D")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM", "C TERM", "D TERM")
+        assert it.line_or_end() is None, "nobody is asked twice"
+        assert it.end() == 137
+        assert len(asked_late(it)) == 2, "D was adopted, and asked with A"
+
+
+def test_an_orphan_that_was_asked_as_a_grandchild_is_not_asked_again(run: Start) -> None:
+    """A ends when its helper B is asked late; C, asked with B, becomes ours, and waits for its own end."""
+    with run(kid("A", "kid C,TERM=say", "TERM=ignore"), kid("X", "TERM=ignore"), options="-t 1 --trace-states") as it:
+        it.ready("A", "C", "X")
+        it.signal(signal.SIGTERM)
+        it.hear("C TERM")
+        it.kill("A", signal.SIGKILL)
+        assert it.line_or_end() is None, "C is not asked twice"
+        assert it.end() == 137
+        assert "asked before" in it.err
+
+
+def test_a_new_stop_asks_everybody_anew(run: Start) -> None:
+    with run(kid("A", "kid B,TERM=say", "TERM=say"), options="-t 1 --trace-states") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        it.hear_in_order("A TERM", "B TERM")
+        it.signal(signal.SIGTERM)
+        it.hear_in_order("A TERM", "B TERM")
+        assert it.end() == 137
+        assert len(re.findall(AGAIN, it.err)) == 2
+
+
+def test_where_nobody_is_unasked_nothing_takes_longer(run: Start) -> None:
+    with run(kid("A", "TERM=say"), kid("B", "orphan C,TERM=say", "TERM=exit 0"), options="-t 0.2 --trace-states") as it:
+        it.ready("A", "B", "C")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 137
+        assert not asked_late(it)
+        assert "again" not in it.err
+
+
+def test_the_last_step_asks_too(run: Start) -> None:
+    """Without SIGKILL in the list the end comes next, and for PID 1 that is a SIGKILL for all."""
+    with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-k TERM -t 1 --trace-states") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM")
+        it.kill("A", signal.SIGKILL)
+        assert it.end() == 137
+
+
+@pytest.mark.parametrize("options", ["-k KILL -t 1", "-t inf", "-k TERM,INT -t 1"])
+def test_there_is_no_more_than_one_extension(run: Start, options: str) -> None:
+    """None where no signal was sent before SIGKILL, and none without a clock; else one, before SIGKILL or the end."""
+    with run(kid("A", "kid B,TERM=say,INT=say", "TERM=say", "INT=say"), options=f"{options} --trace-states") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        if "inf" in options:
+            it.hear("A TERM")
+            it.kill("B", signal.SIGKILL)
+            it.kill("A", signal.SIGKILL)
+        elif "INT" in options:
+            it.hear_in_order("A TERM", "A INT", "B INT")
+            it.kill("B", signal.SIGKILL)
+            it.kill("A", signal.SIGKILL)
+        assert it.end() in (1, 137)
+        assert it.err.count("some_unasked") == (1 if "INT" in options else 0)
+
+
+def test_no_time_at_all(run: Start) -> None:
+    """With -t 0 the unasked are asked and killed at once."""
+    with run(kid("A", "kid B,TERM=ignore", "TERM=ignore"), options="-t 0 --trace-states") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        assert it.end() == 137
+        assert it.err.count("clock 0 s") == 2
+
+
+def test_a_stopped_program_is_continued(run: Start) -> None:
+    with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-t 0.3") as it:
+        it.ready("A", "B")
+        it.kill("B", signal.SIGSTOP)
+        it.signal(signal.SIGTERM)
+        it.hear_in_order("A TERM", "B TERM")
+        assert it.end() == 137
+
+
+def test_orphans_of_a_dead_command_have_their_programs_asked(run: Start) -> None:
+    """In DRAINING too: the command has ended, its orphan keeps the signal to itself."""
+    with run(kid("A", "TERM=exit 0", "orphan B,TERM=say,kid C"), options="-t 0.3 --trace-states") as it:
+        it.ready("A", "B", "C")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM")
+        assert it.end() == 0
+        assert "DRAINING [step 1 of 2, again]" in it.err
+        assert len(asked_late(it)) == 1

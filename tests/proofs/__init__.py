@@ -1,0 +1,1 @@
+"""Proofs: every state, random histories on a simulated kernel, random trees on the real one."""

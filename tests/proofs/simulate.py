@@ -1,0 +1,751 @@
+"""The real loop and the real lifecycle, unchanged, on a simulated kernel: random histories, and what holds in each.
+
+    python -m tests.proofs.simulate --runs 100000 --jobs 2    as CI does it
+    python -m tests.proofs.simulate --runs 1 --seed 4711      the same history, with its trace and what the world did
+
+A seed is a world: the commands and what they do, the options, signals from outside, and every race between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from errno import ENOENT
+from functools import partial
+from itertools import pairwise
+from math import inf
+from typing import TypeVar
+
+from muinit import signals
+from muinit.loop import Loop
+from muinit.signals import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTSTP
+from statechart.chart import State
+from statechart.effects import Exit, SendStep
+from statechart.events import Ending, Event, Timeout
+from statechart.lifecycle import Command, Decision, Lifecycle
+from statechart.meanings import NOTHING, meanings
+from statechart.traces import write
+from statechart.traces.read import TraceError, read
+from statechart.traces.replay import replay
+from statechart.words.decision import line, start
+from statechart.words.verdict import Verdict
+from tests.proofs.edges import ROWS, edge_of
+from tests.proofs.simkernel import HARMLESS, TICK, Do, EndlessError, Process, Program, SimKernel
+from tests.tools.progress import progress
+
+T = TypeVar("T")
+Random = Callable[[], float]
+
+SIGQUIT, SIGUSR1, SIGSTOP, SIGPWR = 3, 10, 19, 30
+RT = signals.RTMIN + 1
+NUMBERS = {signals.name(number): number for number in signals.ALL}
+LAST_CALL = 8.0  # seconds: by then muinit is told to stop
+ADMIN = 60.0  # seconds: then somebody kills everybody, for `-t inf` waits without end
+
+
+# A world
+
+
+@dataclass
+class World:
+    """All that is decided before a history begins."""
+
+    programs: list[Program]
+    steps: Sequence[int] = (SIGTERM, SIGKILL)
+    timeout: float = 2.0
+    forward: frozenset[int] = frozenset()  # that -s names
+    stop_on: frozenset[int] = frozenset()  # that --stop-on names
+    pid1: bool = False
+    proc: bool = True
+    terminal: bool = False
+    stoppable: bool = True  # by Ctrl-Z, as where a shell with job control waits for muinit
+    unstartable: int = -1  # the command that is not found
+    watched: bool = False  # somebody reads a trace
+    pids: int = 1000
+    lively: float = 0.0
+    crowded: float = 0.0
+    outside: list[tuple[float, str, int]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        options = [f"-k {','.join(map(signals.name, self.steps))} -t {self.timeout:g}"]
+        options += [f"-s {','.join(map(signals.name, sorted(self.forward)))}"] if self.forward else []
+        options += [f"--stop-on {','.join(map(signals.name, sorted(self.stop_on)))}"] if self.stop_on else []
+        options += ["as PID 1"] if self.pid1 else []
+        options += [] if self.proc else ["without /proc"]
+        options += ["on a terminal"] if self.terminal else []
+        options += ["watched"] if self.watched else []
+        options += [f"{self.pids} pids, lively {self.lively:g}, crowded {self.crowded:g}"]
+        lines = ["; ".join(options), *map(str, self.programs)]
+        lines += [f"{at:.3f} s {signals.name(signum)} to {whom}" for at, whom, signum in self.outside]
+        return "\n".join(lines)
+
+    @property
+    def meanings(self) -> dict[int, str]:
+        """What each signal means to muinit (`muinit.__main__`)."""
+        return meanings(NUMBERS, self.forward, self.stop_on, init=self.pid1)
+
+    def passes_on(self, signum: int) -> bool:
+        """Whether this signal is forwarded: docs/design.md, rule 5, said once more."""
+        named = signum in self.forward or (not self.forward and signum == SIGINT and signum not in self.stop_on)
+        return named and signum not in (SIGTERM, SIGCONT)
+
+    def stops_us(self, signum: int) -> bool:
+        """Whether this signal tells muinit to stop: docs/design.md, rule 5, said once more."""
+        if signum == SIGTERM or signum in self.stop_on:
+            return True
+        if self.passes_on(signum) or signum in HARMLESS | {SIGTSTP}:
+            return False
+        by_default = signum in (SIGQUIT, SIGPWR, 37) and not self.stop_on
+        return by_default or not self.pid1
+
+    def seconds(self) -> float:
+        """How long the steps take, all of them, with none of them twice."""
+        last = max(self.timeout, 1.0) if self.steps[-1] == SIGKILL else self.timeout
+        return self.timeout * (len(self.steps) - 1) + last if len(self.steps) > 1 else last
+
+    def extension(self) -> float:
+        """How much longer, where somebody is asked late: there is one step before SIGKILL or the end."""
+        return 0.0 if self.steps[0] == SIGKILL or not self.proc else self.timeout
+
+
+def pick(rand: Random, *choices: T) -> T:
+    """One of these; the first is the simplest."""
+    return choices[int(rand() * len(choices)) % len(choices)]
+
+
+def make_program(rand: Random, name: str, depth: int, *, stuck: bool) -> Program:
+    """A random program whose descendants are at most `depth` deep; `stuck` is whether it may be unkillable."""
+
+    def child(suffix: str) -> Do:
+        if depth == 0:
+            return Do("say")
+        return Do(pick(rand, "fork", "fork", "daemon"), child=make_program(rand, name + suffix, depth - 1, stuck=stuck))
+
+    reactions = {}
+    kind = int(rand() * 10)
+    if kind >= 5:
+        ways = (Do("ignore"), Do("exit", pick(rand, 0, 7)), Do("exit", 143), Do("say"), child("t"))
+        reactions[SIGTERM] = ways[kind - 5]
+    if rand() > 0.6:
+        signum = pick(rand, SIGINT, SIGHUP, SIGUSR1, RT, SIGCONT, SIGTSTP)
+        # Not 128 + SIGCONT: the lifecycle does not remember the SIGCONT that follows a step, so that would count.
+        told = 3 if signum == SIGCONT else 128 + signum
+        reactions[signum] = pick(rand, Do("say"), Do("ignore"), Do("exit", told), Do("exit", 3))
+    script: list[tuple[float, Do]] = []
+    for number in range(pick(rand, 0, 1, 2, 2, 3, 4)):
+        at = pick(rand, 0.0, 0.0, 0.1, 0.4, 1.0, 2.5)
+        kind = int(rand() * 12)
+        if kind < 7:
+            script.append((at, child(str(number))))
+        elif kind == 7:
+            script.append((at, Do("setsid")))
+        elif kind == 8:
+            script.append((at, Do("stop")))
+        elif kind == 9:
+            script.append((at, Do("exit", pick(rand, 0, 0, 3, 143, 137))))
+        elif kind == 10:
+            script.append((at, Do("die", pick(rand, SIGTERM, SIGKILL, 11, SIGINT))))
+        elif rand() > 0.8:
+            script.append((at, Do("setuid")))
+    program = Program(name, reactions, script)
+    if rand() > 0.7:
+        program.blocked = frozenset({pick(rand, SIGTERM, SIGINT, SIGHUP)})
+        program.reaps = pick(rand, 0.2, inf)
+        program.subreaper = rand() > 0.7
+        program.dying = pick(rand, 0.0, 0.02, 0.05)
+        program.stuck = stuck and rand() > 0.95
+    return program
+
+
+def make_world(rand: Random) -> World:
+    """A random world."""
+    timeout = pick(rand, 2.0, 0.5, 0.1, 0.0, inf)
+    names = "ABC"[: pick(rand, 1, 2, 2, 3)]
+    # Who waits without end for somebody who cannot die waits without end.
+    world = World([make_program(rand, name, pick(rand, 1, 2, 3), stuck=timeout < inf) for name in names])
+    world.timeout = timeout
+    world.steps = pick(
+        rand,
+        (SIGTERM, SIGKILL),
+        (SIGTERM, SIGKILL),
+        (SIGTERM, SIGKILL),
+        (SIGKILL,),
+        (SIGHUP, SIGTERM, SIGKILL),
+        (SIGINT, SIGKILL),
+        (SIGTERM,),
+        (SIGKILL, SIGTERM),
+    )
+    forward = pick(rand, (), (SIGINT,), (SIGINT, SIGHUP), (RT, SIGINT), (SIGTERM, SIGUSR1), (SIGCONT, SIGTSTP))
+    stop_on = pick(rand, (), (), (), (SIGQUIT,), (SIGINT,), (SIGUSR1, SIGHUP))
+    world.stop_on = frozenset(stop_on)
+    world.forward = frozenset(forward) - world.stop_on
+    world.lively = pick(rand, 0.02, 0.05, 0.1, 0.2, 0.4, 0.0)
+    kind = rand()
+    if kind > 0.6:
+        world.pids = pick(rand, 40, 12, 7)
+        world.crowded = pick(rand, 0.0, 0.5, 0.9)
+    kind = rand()
+    if kind > 0.9:
+        world.proc = False
+    elif kind > 0.75:
+        world.terminal = True
+        world.pid1 = rand() > 0.5
+    elif kind > 0.5:
+        world.pid1 = True
+    world.stoppable = not world.pid1 and rand() < 0.8
+    if rand() > 0.93:
+        world.unstartable = int(rand() * len(world.programs))
+    for _ in range(int(rand() * 6)):
+        at = rand() * 4
+        if rand() > 0.5:
+            target, signum = "anybody", pick(rand, SIGTERM, SIGKILL, SIGSTOP, SIGCONT, SIGINT, SIGUSR1)
+        elif world.terminal and rand() > 0.5:
+            target, signum = "foreground", pick(rand, SIGINT, SIGTSTP)
+        else:
+            others = SIGTERM, SIGINT, SIGHUP, RT, SIGUSR1, SIGCONT, SIGTSTP, SIGQUIT, SIGPWR, 37
+            target, signum = "muinit", pick(rand, *others, *sorted(world.forward))
+        world.outside += [(at, target, signum)] * pick(rand, 1, 1, 2)
+    world.watched = rand() > 0.5
+    return world
+
+
+# A history
+
+
+@dataclass
+class Window:
+    """What lies between the return of one wait() and the next call of it.
+
+    `stayed` are the children that muinit had, alive, from its begin to its end, and `tree` all descendants of that
+    kind, if it and each of its ancestors kept its parent; `step` is the signal of the step in force at its end, or 0,
+    and `since` the number of the call from which it was in force. If muinit has looked for those that had not been
+    asked, `looked` are those that it must have found: all descendants from the begin until then, who kept their
+    parents; `asked` is the signal.
+    """
+
+    start: int
+    end: int
+    arrived: list[int]
+    stayed: list[Process]
+    tree: list[Process]
+    step: int
+    since: int
+    looked: list[Process] = field(default_factory=list)
+    asked: int = 0
+
+
+class Traced(Lifecycle):
+    """One whose decisions are told, also where muinit itself has no reader for them."""
+
+    def __init__(
+        self,
+        commands: list[Command],
+        steps: Sequence[int],
+        timeout: float,
+        tell: Callable[[Decision], None],
+        before: Callable[[Event], None],
+    ) -> None:
+        super().__init__(commands, steps, timeout)
+        self._tell = tell
+        self._before = before
+
+    def handle(self, event: Event) -> Decision:
+        self._before(event)
+        taken = super().handle(event)
+        self._tell(taken)
+        return taken
+
+
+class History:
+    """One run of muinit in a world, and what is known of it afterwards."""
+
+    def __init__(
+        self, world: World, rand: Random, loop: type[Loop] = Loop, log: Callable[[str], None] | None = None
+    ) -> None:
+        self.world = world
+        self.trace: list[str] = []
+        self.taken: list[Decision] = []
+        self.warnings: list[str] = []
+        self.windows: list[Window] = []
+        self.vain: list[str] = []  # those that a step was to be repeated for, though we may not signal them
+        self.wakes: list[list[int]] = []  # the signals that each wait() has returned
+        self.begun = -1.0  # when the steps last began
+        self.before = 0  # how many commands were reaped before muinit knew of one that could not be started
+        self.told = 0  # the number of the call from which on muinit was told to stop, or 0
+        self.end: Exit | None = None
+        self.survivors: list[str] = []
+        self._log = log
+        self._wake: tuple[int, list[int]] = (0, [])
+        self._parents: dict[Process, Process | None] = {}  # of all descendants at the last wake
+        self._step = self._since = self._unstopped = self._asked = 0
+        self._looked: list[Process] = []
+        self.steps: list[tuple[int, int]] = []  # the number of the call after which each step was sent, and its signal
+        self.kernel = SimKernel(
+            rand,
+            lively=world.lively,
+            pids=world.pids,
+            crowded=world.crowded,
+            proc=world.proc,
+            terminal=world.terminal,
+            stoppable=world.stoppable,
+            log=log,
+        )
+        self.kernel.on_wake = self._on_wake
+        self.kernel.on_wait = self._on_wait
+        self._loop = loop
+
+    def play(self) -> None:
+        """Run muinit from its first command to its exit. What is set up here is so in `muinit.__main__`."""
+        kernel, world = self.kernel, self.world
+        for at, target, signum in world.outside:
+            kernel.at(at, kernel.outside, (target, signum))
+        kernel.at(LAST_CALL, kernel.outside, ("muinit", SIGTERM))
+        if world.timeout == inf:
+            for after in range(20):
+                kernel.at(ADMIN + after, kernel.outside, ("everybody", SIGKILL))
+        failure = None
+        commands = []
+        for index, program in enumerate(world.programs):
+            pid = None
+            if failure is None:
+                try:
+                    if index == world.unstartable:
+                        raise FileNotFoundError(ENOENT, "No such file or directory")
+                    pid = kernel.start(program)
+                except OSError as error:
+                    failure = (index, Ending(127 if error.errno == ENOENT else 126, failure="was not started"))
+            commands.append(Command([program.name], pid))
+        meaning = world.meanings
+        kernel.catch(signum for signum, what in meaning.items() if what != NOTHING)
+        self.failure = failure
+        self.lifecycle = Traced(commands, world.steps, world.timeout, self._taken, self._before)
+        watch = (lambda _: None) if world.watched else None
+        self._say(start(self.lifecycle))
+        loop = self._loop(kernel, self.lifecycle, meaning, self._say, watch=watch, started_at=0.0)
+        before = kernel.reap()[0] if failure else []
+        self.before = len(kernel.reaped)
+        self._on_wake([])
+        self.end = loop.run(failure, before)
+        self._on_wait()
+        kernel.hush()
+        self.survivors = loop.survivors()
+
+    def _say(self, line: str) -> None:
+        (self.warnings if line.startswith("warning") else self.trace).append(line)
+        if self._log is not None:
+            self._log(line)
+
+    def _before(self, event: Event) -> None:
+        if isinstance(event, Timeout) and self.lifecycle.can_ask_late and self.world.proc:
+            self._looked = [one for one in self._parents if one is not self.kernel.us and self._stayed(one)]
+            self._asked = self.lifecycle.steps[self.lifecycle.step - 1]
+            self.vain += [
+                f"pid {pid}"
+                for pid in event.unasked
+                if (one := self.kernel.table.get(pid)) and one.beyond and one.beyond_since < self._wake[0]
+            ]
+
+    def _taken(self, taken: Decision) -> None:
+        self.taken.append(taken)
+        for effect in taken.effects:
+            if isinstance(effect, SendStep) and effect.pids is None:
+                self.steps.append((self.kernel.calls, effect.signums[0]))
+        self._say(line(self.lifecycle, taken, signals.name))
+
+    def _on_wake(self, arrived: list[int]) -> None:
+        self._wake = (self.kernel.calls, arrived)
+        self.wakes.append(arrived)
+        self._parents = {one: one.parent for one in self.kernel.table.values() if one.ours and one.alive}
+        if any(self.world.stops_us(signum) for signum in arrived):
+            self.told = self.told or self.kernel.calls
+            self.begun = self.kernel.clock
+
+    def _on_wait(self) -> None:
+        start, arrived = self._wake
+        lifecycle, us = self.lifecycle, self.kernel.us
+        if lifecycle.step != self._step or any(self.world.stops_us(signum) for signum in arrived):
+            if self._step == 0 and self.begun < 0:  # a command ended, or could not be started
+                self.begun = self.kernel.clock
+            self._step, self._since = lifecycle.step, start
+        if self._unstopped != self.kernel.unstopped:
+            self._unstopped = self.kernel.unstopped
+            arrived = [*arrived, SIGCONT]
+        step = lifecycle.steps[lifecycle.step - 1] if lifecycle.step else 0
+        stayed = [one for one, parent in self._parents.items() if parent is us and one.alive]
+        tree = [one for one in self._parents if one is not us and self._stayed(one)] if step == SIGKILL else []
+        window = Window(start, self.kernel.calls, arrived, stayed, tree, step, self._since, self._looked, self._asked)
+        self.windows.append(window)
+        self._looked = []
+
+    def _stayed(self, process: Process) -> bool:
+        """Whether it and its ancestors lived on, each with the parent it had."""
+        while process is not self.kernel.us:
+            parent = self._parents.get(process)
+            if not process.alive or process.parent is not parent or parent is None:
+                return False
+            process = parent
+        return True
+
+
+# What holds in every history
+
+
+def the_run_ends_in_time(it: History) -> None:
+    """The run ends within the time of all steps, one of them twice, after they last began."""
+    assert it.begun >= 0
+    slack = it.kernel.calls * TICK + 0.001 * len(it.windows) + it.kernel.suspended
+    limit = it.begun + it.world.seconds() + it.world.extension() + slack
+    if limit == inf:
+        limit = ADMIN + 20
+    assert it.kernel.clock <= limit, f"at {it.kernel.clock:.3f}, not {limit:.3f}"
+
+
+def nobody_is_given_up_before_the_time(it: History) -> None:
+    """It gives up when the time of every step is over, not before, and only on somebody."""
+    assert it.end is not None
+    if it.end.gave_up:
+        slack = it.kernel.calls * TICK
+        assert it.kernel.clock >= it.begun + it.world.seconds() - slack, "too early"
+        last_look = it.kernel.reaps[-1]
+        left = [child for child in it.kernel.us.children if child.alive or child.died > last_look]
+        assert left, "nobody was left"
+
+
+def nothing_survives(it: History) -> None:
+    """Where the last step is SIGKILL nothing is alive afterwards, but for what nobody could kill."""
+    alive = living(it)
+    if it.world.steps[-1] == SIGKILL and it.world.proc and not any(beyond_us(process) for process in alive):
+        assert not alive, ", ".join(f"pid {process.pid} ({process.program.name})" for process in alive)
+
+
+def survivors_mean_exit_1_and_are_named(it: History) -> None:
+    """If somebody is left alive, the exit status is 1, and everybody who is left is named."""
+    assert it.end is not None
+    alive = living(it)
+    if alive:
+        assert it.end.gave_up
+        assert it.end.code == 1
+    if it.world.proc:
+        named = {text.split()[1] for text in it.survivors}
+        assert {str(process.pid) for process in alive} <= named, f"{named} are named"
+
+
+def no_zombie_is_left(it: History) -> None:
+    """Every child that died before muinit last looked was reaped."""
+    last_look = it.kernel.reaps[-1]
+    left = [child.pid for child in it.kernel.us.children if not child.alive and child.died <= last_look]
+    assert not left, f"zombies: {left}"
+
+
+def no_status_is_lost(it: History) -> None:
+    """Each status that the kernel gave is that of its command, in the kernel's order."""
+    told = [(command.argv, command.ending.code) for command in it.lifecycle.ended if command.ending and command.pid]
+    true = [([process.program.name], code_of(process)) for process in it.kernel.reaped]
+    assert told == true, f"{told} instead of {true}"
+    unreaped = [process for process in it.kernel.commands if process not in it.kernel.reaped]
+    assert all(process.alive or process.died > it.kernel.reaps[-1] for process in unreaped)
+
+
+def only_descendants_are_signalled(it: History) -> None:
+    """Nobody but our descendants was ever signalled."""
+    assert not it.kernel.wronged, ", ".join(it.kernel.wronged)
+
+
+def every_child_gets_the_steps_signal(it: History) -> None:
+    """A child that lived from one wake to the next had the signal of the step in force, and SIGCONT after it."""
+    for window in it.windows:
+        for child in window.stayed if window.step else ():
+            if it.world.proc or child.command >= 0:
+                got = [signum for call, signum, _ in child.sent if call > window.since]
+                assert window.step in got, f"pid {child.pid} ({child.program.name}) lacks {window.step}: {got}"
+                if window.step != SIGKILL and not child.beyond:
+                    assert SIGCONT in got[got.index(window.step) :], f"pid {child.pid} was not continued: {got}"
+
+
+def sigkill_goes_to_the_whole_tree(it: History) -> None:
+    """When SIGKILL becomes the step, each descendant that there was and is has it."""
+    for window in it.windows:
+        if window.step == SIGKILL and window.since == window.start and it.world.proc:
+            for process in window.tree:
+                got = [signum for call, signum, _ in process.sent if call > window.since]
+                assert SIGKILL in got, f"pid {process.pid} ({process.program.name}) lacks it"
+
+
+def nobody_is_killed_who_was_not_asked(it: History) -> None:
+    """Before SIGKILL, and before the end, every descendant has had the signal of the step, but who may not have it."""
+    assert not it.vain, f"{it.vain} may not be asked"
+    for window in it.windows:
+        begun = max((call for call, _ in it.steps if call <= window.start), default=0)
+        for process in window.looked:
+            got = [signum for call, signum, _ in process.sent if begun < call]
+            asked = window.asked in got or process.beyond or not process.alive
+            assert asked, f"pid {process.pid} ({process.program.name}) lacks {window.asked}: {got}"
+
+
+def nobody_is_asked_twice(it: History) -> None:
+    """Nobody gets the signal of a step twice, before another step is sent."""
+    for process in {one for one in it.kernel.everybody if one.ours}:
+        for (begun, signum), (over, _) in pairwise([*it.steps, (it.kernel.calls + 1, 0)]):
+            if signum != SIGKILL and not it.world.passes_on(signum):
+                got = [one for call, one, _ in process.sent if begun < call <= over]
+                assert got.count(signum) <= 1, f"pid {process.pid} ({process.program.name}) has {signum} twice: {got}"
+
+
+def no_kill_is_silent(it: History) -> None:
+    """The last line is printed if our SIGKILL ended a child that had been asked, and not if nobody died of SIGKILL."""
+    first = next((call for call, signum in it.steps if signum != SIGKILL), inf)
+    dead = [one for one in [*it.kernel.reaped, *it.kernel.reaped_orphans] if one.status == SIGKILL]
+    ours = [[call for call, signum, alive in one.sent if signum == SIGKILL and alive] for one in dead]
+    killed = any(calls and first < calls[0] for calls in ours)
+    told = Verdict(it.lifecycle, signals.name).noteworthy()
+    assert told or not killed, "nothing is said"
+    # A death by SIGKILL does not say who sent it: somebody else's may have come before ours.
+    hit = bool(dead) and any(signum == SIGKILL and first < call for call, signum in it.steps)
+    assert not told or hit or it.lifecycle.left, "nothing is to be said"
+
+
+def signals_are_taken_in_order(it: History) -> None:
+    """Signals that were pending together are taken lowest number first."""
+    assert all(arrived == sorted(arrived) for arrived in it.wakes)
+
+
+def every_child_gets_what_is_forwarded(it: History) -> None:
+    """A signal to pass on reached each child that lived through it, as often as it came; SIGCONT once."""
+    for window in it.windows:
+        for signum in set(window.arrived):
+            if it.world.passes_on(signum) or signum == SIGCONT:
+                often = window.arrived.count(signum) if signum != SIGCONT else 1
+                for child in window.stayed:
+                    if it.world.proc or child.command >= 0:
+                        got = [one for call, one, _ in child.sent if window.start < call <= window.end]
+                        assert got.count(signum) >= often, f"pid {child.pid} lacks {signum}"
+
+
+def each_refusal_is_told_once(it: History) -> None:
+    """There is one warning for each process that we may not signal."""
+    if it.world.proc:
+        named = [line.partition(" pid ")[2].split()[0] for line in it.warnings if " pid " in line]
+        # To suspend and to resume is no reason to warn.
+        asked = {process for process, signum in it.kernel.refused if signum not in (0, SIGTSTP, SIGCONT)}
+        assert {str(process.pid) for process in asked} <= set(named), f"{named} are named"
+        assert len(named) <= len({process for process, _ in it.kernel.refused}), f"{named} are named"
+
+
+def every_line_is_a_row(it: History) -> None:
+    """Each line of the trace is a row of the table, and the run ends in EXITED."""
+    for each in it.trace:
+        assert edge_of(each) in ROWS, each
+    assert it.lifecycle.state is State.EXITED
+
+
+def the_trace_can_be_replayed(it: History) -> None:
+    """Written as --trace-file does, and fed to the machine again, the events lead to the same states and effects."""
+    entries = [
+        write.header(
+            it.lifecycle, it.world.forward, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0
+        ),
+        *(write.entry(one, signals.name) for one in it.taken),
+    ]
+    try:
+        lifecycle = replay(read(json.dumps(entry) + "\n" for entry in entries))
+    except TraceError as error:
+        raise AssertionError(error) from error
+    assert lifecycle.state is State.EXITED
+
+
+def the_exit_status_is_true(it: History) -> None:
+    """The exit status follows from what really became of the commands: docs/design.md, rules 19, 20, 21, 22 and 23."""
+    assert it.end is not None
+    allowed = {1} if it.end.gave_up else set(exit_codes(it))
+    assert it.end.code in allowed, f"{it.end.code} instead of {allowed}"
+
+
+PROPERTIES = [
+    the_run_ends_in_time,
+    nobody_is_given_up_before_the_time,
+    nothing_survives,
+    survivors_mean_exit_1_and_are_named,
+    no_zombie_is_left,
+    no_status_is_lost,
+    only_descendants_are_signalled,
+    every_child_gets_the_steps_signal,
+    sigkill_goes_to_the_whole_tree,
+    nobody_is_killed_who_was_not_asked,
+    nobody_is_asked_twice,
+    no_kill_is_silent,
+    signals_are_taken_in_order,
+    every_child_gets_what_is_forwarded,
+    each_refusal_is_told_once,
+    every_line_is_a_row,
+    the_trace_can_be_replayed,
+    the_exit_status_is_true,
+]
+
+
+def living(it: History) -> list[Process]:
+    return [process for process in it.kernel.table.values() if process.ours and process.pid != 1 and process.alive]
+
+
+def beyond_us(process: Process) -> bool:
+    """Whether it, or an ancestor who may still fork or adopt, cannot be killed."""
+    return process.beyond or process.program.stuck
+
+
+def code_of(process: Process) -> int:
+    """What a shell would say."""
+    return 128 + process.status if process.status < 128 and process.status else process.status >> 8
+
+
+def exit_codes(it: History) -> Iterator[int]:
+    """Each exit status that docs/design.md, rules 22 and 23, allow: the first failure in order of reaping, else 0.
+
+    There is more than one where nobody can know, muinit least of all, what a command died of.
+    """
+    for index, process in enumerate(it.kernel.reaped):
+        if it.failure is not None and index == it.before:
+            break
+        failed = has_failed(it, process)
+        if failed is not False:
+            yield code_of(process)
+        if failed:
+            return
+    if it.failure is not None:
+        yield it.failure[1].code
+        return
+    yield 0
+
+
+def has_failed(it: History, process: Process) -> bool | None:
+    """Whether its end counts; None where nobody can know.
+
+    It counts unless it is 0, or a death by a signal that muinit sent it on its own initiative. Nobody can know if
+    that signal was also forwarded, or sent when muinit was told to stop; or if it died before, but after muinit
+    had last asked.
+    """
+    code = code_of(process)
+    if code == 0:
+        return False
+    death = code - 128
+    whose = [(call, alive, own(it, process, call, death)) for call, signum, alive in process.sent if signum == death]
+    if not any(by_us is not False for _, _, by_us in whose):
+        return True
+    if not all(by_us for _, _, by_us in whose):
+        return None
+    if any(alive for _, alive, _ in whose):
+        return False
+    first = min(call for call, _, _ in whose)
+    return True if any(process.died <= look < first for look in it.kernel.reaps) else None
+
+
+def own(it: History, process: Process, call: int, signum: int) -> bool | None:
+    """Whether muinit sent this signal in this call on its own initiative; None if it may also have passed it on."""
+    if (it.told and call > it.told) or signum == SIGTSTP:  # Ctrl-Z was typed
+        return False
+    for window in it.windows:
+        if window.start < call <= window.end and signum in window.arrived and it.world.passes_on(signum):
+            sent = [one for at, one, _ in process.sent if window.start < at <= window.end and one == signum]
+            return False if len(sent) <= window.arrived.count(signum) else None
+    return True
+
+
+# The driver
+
+
+class BrokenError(AssertionError):
+    """A property does not hold."""
+
+
+def play(rand: Random, loop: type[Loop] = Loop, log: Callable[[str], None] | None = None) -> History:
+    """Make a world, play its history, and check it. Raises BrokenError."""
+    world = make_world(rand)
+    if log is not None:
+        log(str(world))
+    it = History(world, rand, loop, log)
+    try:
+        it.play()
+    except EndlessError as error:
+        raise BrokenError(f"The run ends. {error}") from error
+    for holds in PROPERTIES:
+        try:
+            holds(it)
+        except AssertionError as error:
+            raise BrokenError(f"{(holds.__doc__ or '').strip()} {error}") from error
+    return it
+
+
+def play_seed(seed: int, loop: type[Loop] = Loop, log: Callable[[str], None] | None = None) -> History:
+    return play(random.Random(seed).random, loop, log)
+
+
+def play_seeds(seeds: range, *, stop_at_failure: bool = True) -> tuple[Counter[str], list[tuple[int, str]]]:
+    """What was seen, and the seeds that failed, with what is not true in them."""
+    seen: Counter[str] = Counter()
+    failed: list[tuple[int, str]] = []
+    started = time.process_time()
+    for seed in seeds:
+        seen["histories"] += 1
+        try:
+            it = play_seed(seed)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it has a seed)
+            failed.append((seed, f"{type(error).__name__}: {error}"))
+            if stop_at_failure:
+                break
+            continue
+        seen["events"] += len(it.trace) - 1
+        seen["system calls"] += it.kernel.calls
+        seen["processes"] += it.kernel._serial - 1
+        seen["signals sent by muinit"] += it.kernel.sent
+        seen["pids given to a stranger at once"] += it.kernel.reused
+        seen["histories with an adoption in a step"] += any("orphans_adopted" in line for line in it.trace)
+        seen["histories that gave up"] += it.end is not None and it.end.gave_up
+        seen["histories with a failed start"] += it.failure is not None
+        seen["histories whose exit status nobody can know"] += len(set(exit_codes(it))) > 1
+    seen["ms"] = round((time.process_time() - started) * 1000)
+    return seen, failed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.proofs.simulate", description=__doc__)
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0, help="the first one; the others follow")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--all", action="store_true", help="go on after a failure")
+    options = parser.parse_args(argv)
+    if options.runs == 1:
+        try:
+            play_seed(options.seed, log=print)
+        except BrokenError as error:
+            print(f"seed {options.seed}: {error}")
+            return 1
+        return 0
+    started = time.monotonic()
+    size = 250
+    last = options.seed + options.runs
+    chunks = [range(first, min(first + size, last)) for first in range(options.seed, last, size)]
+    seen: Counter[str] = Counter()
+    failed: list[tuple[int, str]] = []
+    with multiprocessing.Pool(options.jobs) as pool, progress("histories", len(chunks)) as count:
+        for counts, failures in count(pool.imap(partial(play_seeds, stop_at_failure=not options.all), chunks)):
+            seen += counts
+            failed += failures
+            if failed and not options.all:
+                break
+    seconds = time.monotonic() - started
+    print(f"{seen.pop('histories')} histories in {seconds:.1f} s, {seen.pop('ms') / 1000:.1f} s of CPU")
+    for what, number in seen.items():
+        print(f"{number:9}  {what}")
+    for seed, why in failed:
+        print(f"seed {seed}: {why}")
+        print(f"  again: python -m tests.proofs.simulate --runs 1 --seed {seed}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

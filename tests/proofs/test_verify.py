@@ -1,0 +1,224 @@
+"""The exhaustive check finds nothing wrong with the lifecycle, and finds whatever is made wrong in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from statechart import lifecycle
+from statechart.chart import ARCS, CHART, RUNNING, Chart, State, arc
+from statechart.events import Ending, Event
+from statechart.lifecycle import Command, Lifecycle
+from tests.proofs import verify
+from tests.proofs.verify import KILL, TERM, Setup
+
+pytestmark = pytest.mark.proof
+
+Row = dict[str, Any]
+
+# Enough to catch every mutant: a time that is shorter than a killed process needs; a second command, and a third.
+BOUND = [Setup(1, 1, (TERM, KILL), 0.0), Setup(2, 2, (TERM, KILL), 2.0), Setup(3, 3, (KILL,), 2.0)]
+
+# The rows of the table, one for each state from which they start.
+ROWS: list[Row] = [
+    {**row, "source": source}
+    for row in ARCS
+    for source in (row["source"] if isinstance(row["source"], list) else [row["source"]])
+]
+ACTIONS = sorted({action for row in ROWS for action in row["before"]})
+
+# What changes nothing that can be observed, and why. These survive, and no others.
+EQUIVALENT = {
+    "nobody has ended yet, so no code is chosen": {
+        "forward in RUNNING: choose_code added",
+        "terminate in RUNNING: choose_code added",
+        "orphans_adopted in RUNNING: choose_code added",
+        "orphans_ended in RUNNING: choose_code added",
+        "timeout in RUNNING: choose_code added",
+        "drained in RUNNING: choose_code added",
+        "suspend in RUNNING: choose_code added",
+        "resume in RUNNING: choose_code added",
+    },
+    "no SIGKILL was sent, so it has ended nobody": {
+        "orphans_ended in RUNNING: record_orphans added",
+        "command_ended in RUNNING [last_command]: record_orphans added",
+        "command_ended in RUNNING: record_orphans added",
+    },
+    "no command is left that could die of the step's signal": {"terminate in DRAINING: obey and start_steps swapped"},
+    "everybody has ended, so the same code is chosen again": {
+        "forward in DRAINING: choose_code added",
+        "terminate in DRAINING: choose_code added",
+        "command_ended in DRAINING: choose_code added",
+        "orphans_adopted in DRAINING: choose_code added",
+        "orphans_ended in DRAINING: choose_code added",
+        "timeout in DRAINING [some_unasked]: choose_code added",
+        "timeout in DRAINING [step_left]: choose_code added",
+        "drained in DRAINING: choose_code added",
+        "suspend in DRAINING: choose_code added",
+        "resume in DRAINING: choose_code added",
+    },
+    "neither of the two reads what the other writes": {
+        "command_ended in RUNNING [last_command]: choose_code and start_steps swapped",
+    },
+}
+
+
+def title(row: Row) -> str:
+    return f"{row['trigger']} in {row['source'].name}" + (f" [{row['conditions']}]" if row["conditions"] else "")
+
+
+def mutants(row: Row) -> Iterator[tuple[str, list[Row]]]:
+    """What can be done to a row, each with the table that comes of it."""
+    others = [other for other in ROWS if other is not row]
+
+    def but(**changes: object) -> list[Row]:
+        return [{**row, **changes} if each is row else each for each in ROWS]
+
+    yield "removed", others
+    if row["conditions"]:
+        yield "guard dropped", but(conditions=None)
+        cell = [each for each in others if each["trigger"] == row["trigger"] and each["source"] is row["source"]]
+        for other in cell:
+            guarded = [{**other, "conditions": row["conditions"]} if each is other else each for each in others]
+            name = other["conditions"] or "the last one"
+            yield f"its guard on the other row ({name})", [*guarded, {**row, "conditions": None}]
+        if any(ROWS.index(other) > ROWS.index(row) for other in cell[:-1]):
+            yield "tried after the others", [*(each for each in others if each is not cell[-1]), row, cell[-1]]
+    for state in State:
+        if state is not (row["dest"] or row["source"]):
+            yield f"to {state.name}", but(dest=state)
+    actions = row["before"]
+    for action in actions:
+        yield f"{action} removed", but(before=[each for each in actions if each != action])
+    for one, two in combinations(actions, 2):
+        swap = {one: two, two: one}
+        yield f"{one} and {two} swapped", but(before=[swap.get(each, each) for each in actions])
+    for action in ACTIONS:
+        if action not in actions:
+            yield f"{action} added", but(before=[*actions, action])
+
+
+def caught() -> str:
+    """The property that the lifecycle, as it is now, violates; or none."""
+    violation = verify.verify(map(verify.explore, BOUND)).violation
+    return violation.name if violation else ""
+
+
+def install(monkeypatch: pytest.MonkeyPatch, rows: list[Row]) -> None:
+    chart = Chart(model=None, states=State, initial=RUNNING, transitions=rows, auto_transitions=False)
+    monkeypatch.setattr(lifecycle, "CHART", chart)
+
+
+def test_a_short_run_finds_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every property holds, and each was asked."""
+    monkeypatch.setattr(sys, "argv", ["verify", "--short"])
+    verify.main()
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(verify.PROPERTIES) + 2
+    assert all(int(line.split()[0].replace(",", "")) for line in lines)
+    assert last.endswith("all true")
+
+
+def test_states_that_are_taken_for_the_same_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no two are taken for the same, there are many more, and still nothing is found."""
+    setups = [Setup(1, 1, (TERM, KILL), 2.0), Setup(2, 1, (TERM, KILL), 2.0), Setup(2, 2, (KILL,), 2.0)]
+    merged = verify.verify(map(verify.explore, setups))
+    monkeypatch.setattr(verify, "key", lambda run, world: (verify.save(run), world))
+    apart = verify.verify(map(verify.explore, setups))
+    assert apart.violation is None
+    assert apart.states > 10 * merged.states
+
+
+def test_all_that_a_run_remembers_is_saved() -> None:
+    """A new slot must be saved too, or be known not to matter: what never changes, and times, which decide nothing."""
+    assert set(Lifecycle.__slots__) == {
+        *("state", "step", "again", "asked", "killing", "told", "code", "decider", "ended", "commands"),
+        *("steps", "timeout", "arc", "_effects"),
+        *("step_at", "told_at"),
+        *("killed", "left"),  # for the last line
+    }
+    known = {"ending", "step", "told", "own_signals"}
+    assert set(Command.__slots__) == known | {"argv", "pid", "reads_nothing", "ended_at", "step_at"}
+
+
+def test_what_is_wrong_is_told_as_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shortest one that shows it, in the words of the trace, and the program exits 1."""
+    (row,) = (row for row in ROWS if title(row) == "orphans_adopted in DRAINING")
+    install(monkeypatch, [{**each, "before": []} if each is row else each for each in ROWS])
+    monkeypatch.setattr(sys, "argv", ["verify", "--short"])
+    with pytest.raises(SystemExit) as exit_:
+        verify.main()
+    what, setup, *history = str(exit_.value).splitlines()
+    assert what == f"NOT TRUE: {verify.sentence('the_adopted_are_signalled')}"
+    assert setup == "with commands: 1, steps: SIGTERM, 2 s each:"
+    assert [line.split()[2] for line in history] == ["[*]", "RUNNING", "DRAINING"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=title)
+def test_every_mutant_of_the_row_is_caught(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the row; its guard dropped, or on the other row; another destination; actions removed, swapped, added."""
+    survivors = set()
+    for what, rows in mutants(row):
+        install(monkeypatch, rows)
+        if not caught():
+            survivors.add(f"{title(row)}: {what}")
+    known = set().union(*EQUIVALENT.values())
+    assert survivors == {each for each in known if each.startswith(f"{title(row)}:")}
+
+
+@pytest.mark.parametrize("event", CHART.events)
+def test_a_row_in_exited_is_caught(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, [*ROWS, arc(event, State.EXITED, None)])
+    assert caught() == "nothing_after_the_exit"
+
+
+def test_a_state_without_a_way_out_is_found() -> None:
+    """0 leads to 1, 1 to 2, the exit, and 0 to 3, from where nothing leads on."""
+    assert verify.exit_is_always_in_reach({2}, [set(), {0}, {1}, {0}]) == {0, 1, 2}
+
+
+def test_every_equivalent_mutant_is_one() -> None:
+    made = {f"{title(row)}: {what}" for row in ROWS for what, _ in mutants(row)}
+    assert set().union(*EQUIVALENT.values()) <= made
+
+
+remember = Lifecycle._remember_sending
+
+
+def last_failure(run: Lifecycle, _: Event) -> None:
+    run.decider = next((command for command in reversed(run.ended) if command.failed), None)
+    run.code = run.decider.ending.code if run.decider and run.decider.ending else 0
+
+
+RULES: dict[str, tuple[object, str, object]] = {
+    "every end is a failure": (Command, "failed", property(lambda _: True)),
+    "none is": (Command, "failed", property(lambda _: False)),
+    "every end but 0 is": (Command, "failed", property(lambda command: command.ending.code != 0)),
+    "128 + n is no death by n": (Ending, "death", property(lambda ending: ending.signum)),
+    "what we sent is not remembered": (Lifecycle, "_remember_sending", lambda *_, **__: None),
+    "all is our initiative": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=True)),
+    "nothing is": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=False)),
+    "any command is the last": (Lifecycle, "last_command", lambda *_: True),
+    "none is the last": (Lifecycle, "last_command", lambda *_: False),
+    "there is always a step left": (Lifecycle, "step_left", lambda *_: True),
+    "there is never one": (Lifecycle, "step_left", lambda *_: False),
+    "somebody is always asked late": (Lifecycle, "some_unasked", lambda *_: True),
+    "nobody is": (Lifecycle, "some_unasked", lambda *_: False),
+    "those asked late are looked for always": (Lifecycle, "can_ask_late", property(lambda _: True)),
+    "never": (Lifecycle, "can_ask_late", property(lambda _: False)),
+    "the last failure decides": (Lifecycle, "choose_code", last_failure),
+    "the killed need no time to die": (lifecycle, "KILL_SECONDS", 0.0),
+    "SIGKILL is like the others": (lifecycle, "SIGKILL", 0),
+    "the stopped are not continued": (lifecycle, "SIGCONT", TERM),
+}
+
+
+@pytest.mark.parametrize("what", RULES)
+def test_every_mutant_of_a_rule_is_caught(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts as a failure, what is remembered, what the guards say, the numbers: each is needed."""
+    monkeypatch.setattr(*RULES[what])
+    assert caught()

@@ -1,0 +1,54 @@
+"""make demo: muinit on two real programs, and an explanation of what was seen."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+
+from tests.cast.harness import MUINIT
+
+WEB_SERVER = """
+import http.server, sys
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+with open("address", "w") as fifo:
+    print(f"http://127.0.0.1:{server.server_port}/", file=fifo)
+server.serve_forever()
+"""
+CLIENT = """
+import sys, time, urllib.request
+with open("address") as fifo, urllib.request.urlopen(fifo.readline(), timeout=5) as page:
+    print("client: the server answered", page.status, flush=True)
+time.sleep(1)
+sys.exit("client: and now I fail")
+"""
+
+
+def main() -> None:
+    """Run it in a directory of its own."""
+    # Not "#!PYTHON": the kernel cuts that line at 255 bytes, and splits it at a space.
+    with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)
+        os.mkfifo("address")
+        for name, script in (("web-server", WEB_SERVER), ("client", CLIENT)):
+            with open(name, "w") as file:
+                file.write(f"#!/bin/sh\nexec {shlex.join([sys.executable, '-c', script])}\n")
+            os.chmod(name, 0o755)
+        argv = ["--trace-states", "---", "./web-server", "---", "./client"]
+        print("$ muinit", *argv, flush=True)
+        code = subprocess.run([*MUINIT, *argv], check=False).returncode
+    print(f"""
+muinit exited {code}. What you saw, line by line:
+  - RUNNING: both programs were started, the web server first.
+  - The client fetched a page and failed with 1. muinit restarts nothing: one program has ended, so it
+    stops the other, in steps. Step 1 of 2 is SIGTERM; the clock gives it 2 seconds.
+  - The server died of it at once, so muinit did not wait: DRAINING means that no program is left,
+    and since there were no orphans either, EXITED followed in the same moment.
+  - The last line says why: 1 is the client's. The server's death by muinit's SIGTERM is no failure.""")
+    sys.exit(code != 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Signals that come while muinit starts: what becomes of them, and how long muinit is deaf.
+
+python -m tests.tools.early [--runs N]: send SIGTERM and SIGINT 0 to 60 ms after the exec of muinit, as PID 1 and as an
+ordinary process, N times each, and print what became of them, and how long muinit takes to block its signals.
+
+Before that moment the signal is not muinit's. The kernel drops it for a PID 1, and ends any other process by it; of
+a SIGINT Python makes a KeyboardInterrupt as soon as it has a handler, and at some places of its start drops that
+("Failed checking if argv[0] is an import path entry", then goes on). None of that leaves anything behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import signal
+import time
+from enum import Enum
+from pathlib import Path
+from statistics import median
+
+from tests.cast.harness import AS_INIT, PATIENCE, Run, is_deaf
+from tests.conftest import why_no_namespace
+from tests.tools import docs
+from tests.tools.progress import progress
+
+TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+LONGEST = 60.0  # milliseconds
+WINDOWS = 100  # measurements of the window
+# A command that dies of both signals from its first line on. (Python would print a traceback of an early SIGINT.)
+COMMAND = ["sh", "-c", "trap 'echo pong' USR1; echo ready; sleep 60 & while :; do wait; done"]
+
+
+class Fate(Enum):
+    """What became of an early signal."""
+
+    KEPT = "kept, and obeyed"
+    DROPPED = "dropped"
+    KILLED = "ended Python before muinit's first line"
+
+
+def early(number: int, milliseconds: float, *, pid1: bool) -> Fate:
+    """Send a signal so many milliseconds after the exec of muinit. It must end, and nothing may survive.
+
+    Where it was dropped, a SIGTERM when the command is ready must end it.
+    """
+    with Run(COMMAND, options="--trace-states -s INT,USR1", pid1=pid1) as it:
+        pid, start = execed(it)
+        time.sleep(max(start + milliseconds / 1000 - time.monotonic(), 0))
+        os.kill(pid, number)
+        deaf = (pid1 or number == INT) and answers(it, pid)
+        if deaf:
+            os.kill(pid, TERM)
+        code = it.end()
+        said = it.err
+        if deaf:
+            fate, right = Fate.DROPPED, [128 + TERM]
+        elif "[*] -> RUNNING" not in said:
+            fate, right = Fate.KILLED, [128 + number]
+            if number == INT:
+                right.append(1)  # Python's own word, where KeyboardInterrupt comes before it is whole
+        else:
+            fate, right = Fate.KEPT, [128 + (number if number == INT else TERM)]
+        assert code in right, f"{fate} after {milliseconds} ms, but exit {code}: {said}"
+        return fate
+
+
+def execed(it: Run) -> tuple[int, float]:
+    """The pid of muinit, and when it was seen to have become muinit, on the monotonic clock."""
+    if not it.pid1:
+        return it.process.pid, it.started  # Popen returns when exec has been
+    children = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children")
+    pid = ""
+    command_line = b""
+    deadline = time.monotonic() + PATIENCE
+    while not command_line or command_line.startswith(AS_INIT[0].encode()):  # no sleep: this is measured
+        assert time.monotonic() < deadline, "muinit does not start"
+        pid = pid or children.read_text().strip()
+        command_line = Path(f"/proc/{pid}/cmdline").read_bytes() if pid else b""
+    return int(pid), time.monotonic()
+
+
+def answers(it: Run, pid: int) -> bool:
+    """Whether it lives on as if nothing had come; false once it has ended.
+
+    Its command is ready, and answers a signal forwarded to it, twice: between the two, muinit has acted on all
+    that had come before the first.
+    """
+    if it.line_or_end() is None:
+        return False
+    for _ in range(2):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, USR1)
+        if it.line_or_end() is None:
+            return False
+    return True
+
+
+def window(*, pid1: bool) -> float:
+    """Milliseconds from the exec of muinit to the moment when it blocks its signals."""
+    with Run(COMMAND, options="-q", pid1=pid1) as it:
+        pid, start = execed(it)
+        while not is_deaf(pid):  # no sleep: this is measured
+            pass
+        milliseconds = (time.monotonic() - start) * 1000
+        assert it.line() == "ready"
+        os.kill(pid, TERM)
+        assert it.end() == 128 + TERM
+        return milliseconds
+
+
+def main() -> None:
+    """Measure, and print the results in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.early", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=500, metavar="N", help="of each signal and mode; default: 500")
+    parser.add_argument("--write", action="store_true", help="write the results into docs/measurements.md")
+    options = parser.parse_args()
+    runs = options.runs
+    lines: list[str] = []
+    why = why_no_namespace()
+    modes = {"an ordinary process": False} if why else {"PID 1": True, "an ordinary process": False}
+    lines.append(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | the latest not kept |")
+    lines.append("|" + " --- |" * (4 + len(Fate)))
+    delays = [LONGEST * run / max(runs - 1, 1) for run in range(runs)]
+    with progress("runs", len(modes) * (2 * runs + WINDOWS), ticking=False) as count:
+        for mode, pid1 in modes.items():
+            for number in (TERM, INT):
+                fates = [early(number, delay, pid1=pid1) for delay in count(delays)]
+                counts = " | ".join(str(fates.count(fate)) for fate in Fate)
+                lost = [delay for delay, fate in zip(delays, fates, strict=True) if fate is not Fate.KEPT]
+                latest = max(lost, default=0)
+                lines.append(f"| {mode} | {signal.Signals(number).name} | {runs} | {counts} | {latest:.1f} ms |")
+        lines.append("")
+        for mode, pid1 in modes.items():
+            times = sorted(window(pid1=pid1) for _ in count(range(WINDOWS)))
+            lines.append(
+                f"As {mode}, muinit blocks its signals {median(times):.1f} ms after its exec "
+                f"(median of {WINDOWS}; 9 of 10 within {times[WINDOWS * 9 // 10 - 1]:.1f} ms)."
+            )
+    lines.append(
+        f"Each run ended, and nothing survived. Measured with Python {platform.python_version()} "
+        f"on Linux {platform.release().partition('-')[0]}, {os.cpu_count()} cores."
+    )
+    if why:
+        lines.append(f"Not as PID 1: {why}")
+    print("\n".join(lines))
+    if options.write:
+        docs.write({"early": "\n".join(lines)})
+
+
+if __name__ == "__main__":
+    main()

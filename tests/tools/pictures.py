@@ -1,0 +1,87 @@
+"""python -m tests.tools.pictures: the pictures of docs/traces.md, of a real run, by a real browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from statechart.pictures import page
+from statechart.traces.read import read
+from tests.cast.harness import AS_INIT, MUINIT, ROOT, wait_for
+from tests.conftest import PATH
+from tests.pictures.browser import chromium
+from tests.process.test_daemons import LOOPBACK, free_port
+
+WHERE = ROOT / "docs/pictures"
+COMMAND = (
+    "./muinit -t 0.5 -s HUP --trace-file run.jsonl --- lighttpd -D -f lighttpd.conf --- dnsmasq -k -C dnsmasq.conf"
+)
+COMMAND += " --- ./worker --- ./legacy"
+
+# What deserves to be seen: a daemon that nobody stops, a crash, and one that does not listen.
+SCRIPTS = {
+    "worker": "trap : HUP\n(./indexer &)\nsleep 2\nkill -SEGV $$",
+    "indexer": "trap '' HUP\nwhile :; do sleep 60; done",
+    "legacy": "trap '' HUP TERM\nwhile :; do sleep 60; done",
+}
+
+
+def run() -> None:
+    """Let it run, with a SIGHUP on the way, in the directory where we are."""
+    os.symlink(MUINIT[0], "muinit")
+    for name, script in SCRIPTS.items():
+        Path(name).write_text(f"#!/bin/sh\n{script}\n")
+        os.chmod(name, 0o755)
+    where = f'server.bind = "{LOOPBACK}"\nserver.port = {free_port()}\n'
+    Path("lighttpd.conf").write_text(f'server.document-root = "/var/empty"\n{where}')
+    words = ["no-resolv", "no-hosts", "user=root", "bind-interfaces", "pid-file"]
+    Path("dnsmasq.conf").write_text("\n".join([*words, f"port={free_port()}", f"listen-address={LOOPBACK}"]))
+    process = subprocess.Popen([*AS_INIT, *COMMAND.split()], env={**os.environ, "PATH": PATH}, stderr=subprocess.PIPE)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    init = int(wait_for(lambda: children.read_text().split())[0])
+    for moment in (0.7, 0.6):
+        time.sleep(moment)
+        os.kill(init, signal.SIGHUP)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 139, said
+
+
+def shoot(on: Page, path: Path) -> None:
+    """The head of the page, and the timeline."""
+    box = on.locator("svg.timeline").bounding_box()
+    assert box
+    on.screenshot(path=path, clip={"x": 0, "y": 0, "width": 1168, "height": box["y"] + box["height"] + 8})
+
+
+def main() -> None:
+    """Write the trace and its pictures."""
+    WHERE.mkdir(exist_ok=True)
+    home = Path.cwd()
+    with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)
+        run()
+        trace = Path("run.jsonl").read_text()
+        os.chdir(home)
+    (WHERE / "run.jsonl").write_text(trace)
+    text, lacks = page.html(read(trace.splitlines(keepends=True)))
+    assert not lacks
+    with chromium() as browser:
+        for scheme in ("light", "dark"):
+            on = browser.new_page(color_scheme=scheme, viewport={"width": 1168, "height": 900}, device_scale_factor=1.4)
+            on.set_content(text)
+            shoot(on, WHERE / f"run-{scheme}.png")
+            on.close()
+            on = browser.new_page(color_scheme=scheme, viewport={"width": 1168, "height": 900}, device_scale_factor=1.2)
+            on.set_content(text)
+            on.locator(".diagram svg").screenshot(path=WHERE / f"way-{scheme}.png")
+            on.close()
+
+
+if __name__ == "__main__":
+    main()

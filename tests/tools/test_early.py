@@ -1,0 +1,28 @@
+"""A signal that comes while muinit starts: it always ends, and nothing survives."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.conftest import need, why_no_namespace
+from tests.tools.early import Fate, early
+
+DELAYS = range(0, 51, 2)  # milliseconds after the start
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_early_signal(number: int) -> None:
+    """Before Python runs our first line the signal kills it, and nothing was started; from then on it is kept."""
+    for delay in DELAYS:
+        fate = early(number, delay, pid1=False)
+        assert fate in {Fate.KILLED, Fate.KEPT} or number == signal.SIGINT  # which Python's start may drop
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_early_signal_to_pid_1(number: int) -> None:
+    """Before Python runs our first line the kernel drops it (PID 1 has no default actions): a second one must do."""
+    need("a PID namespace", why_no_namespace())
+    for delay in DELAYS:
+        early(number, delay, pid1=True)
