@@ -1,4 +1,4 @@
-# The targets, and what they need, for a fresh Debian machine: Python 3.10 or newer, git and make.
+# A fresh Debian machine needs only Python 3.10 or newer, git and make. The targets install the rest.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,12 +10,12 @@ RUNS ?= 15
 HISTORIES ?= 100000
 
 .PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons interpreters fresh wheel clean
-.NOTPARALLEL: # pip takes one caller at a time
+.NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
-demo: $(READY) ## run muinit on two real programs, and explain what was seen
+demo: $(READY) ## run muinit on two real programs, and explain what it did
 	@$(BIN)/python -m tests.tools.demo
 
 test: $(PICTURES) daemons ## run the tests
@@ -33,25 +33,25 @@ types: $(VENV)/types.group ## check types
 verify: $(TESTS) ## check every state of the lifecycle
 	$(BIN)/python -m tests.proofs.verify
 
-simulate: $(TESTS) ## the real loop on a simulated kernel; HISTORIES=n
+simulate: $(TESTS) ## run the real loop on a simulated kernel; HISTORIES=n
 	$(BIN)/python -m tests.proofs.simulate --runs $(HISTORIES) --jobs 2
 
-chaos: $(TESTS) ## random trees of real processes, as PID 1 and not; RUNS=n
+chaos: $(TESTS) ## run random trees of real processes, as PID 1 and not; RUNS=n
 	$(BIN)/python -m tests.proofs.chaos --runs $(if $(filter file,$(origin RUNS)),1000,$(RUNS)) --jobs 3
 
-early: $(TESTS) ## what becomes of signals that come while muinit starts; WRITE=--write for docs/measurements.md
+early: $(TESTS) ## send signals while muinit starts; WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.early $(WRITE)
 
-bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write for docs/measurements.md
+bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)
 
 docs: $(READY) ## rewrite the generated blocks of README.md and docs/
 	$(BIN)/python -m tests.tools.docs
 
-pictures: $(PICTURES) daemons ## make the pictures of docs/traces.md anew, of a real run
+pictures: $(PICTURES) daemons ## draw the pictures of docs/traces.md again, from a real run
 	$(BIN)/python -m tests.tools.pictures
 
-interpreters: $(READY) ## a short end-to-end run on every other supported Python that is found
+interpreters: $(READY) ## run the most important tests on every other Python that is found
 	PYTHON=$(BIN)/python tests/tools/interpreters
 
 wheel: $(VENV)/pip ## build the wheel and install it into a fresh environment
@@ -62,28 +62,29 @@ wheel: $(VENV)/pip ## build the wheel and install it into a fresh environment
 	PYTHON="$(PYTHON)" tests/tools/venv .venv-wheel "$$(echo dist/muinit-*.whl)[timeline]"
 	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../docs/pictures/run.jsonl -o run.html && test -s run.html
 
-fresh: ## the README's commands on a fresh Debian 12 and 13, as root and not; needs root
+fresh: ## run the README's commands on fresh Debian 12 and 13, as root and as a user; needs root
 	tests/tools/fresh
 
-# As root on Debian the daemons are installed (and not started); elsewhere their tests are skipped and say so.
+# Root on Debian installs the daemons but does not start them. Otherwise their tests are skipped and say so.
 daemons: ## install the daemons that the tests run, and a browser
 	@tests/tools/daemons
 
 clean: ## remove everything that was built
 	rm -rf .venv .venv-* dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-# muinit alone, and nothing else: all that the demo needs.
+# The demo needs muinit and nothing else.
 $(READY): pyproject.toml
 	@PYTHON="$(PYTHON)" tests/tools/venv $(VENV) -e .
 	@touch $@
 
-# Dependency groups need pip 25.1. Before 24 pip writes console scripts that start more slowly, so muinit's is written anew.
+# Dependency groups need pip 25.1. A pip older than 24 writes console scripts that start more slowly, so the new pip
+# installs muinit again.
 $(VENV)/pip: $(READY)
 	@test -x $(BIN)/pip || PYTHON="$(PYTHON)" tests/tools/venv $(VENV) 'pip>=25.1' --ignore-installed
 	@$(BIN)/pip install -q --force-reinstall --no-deps -e .
 	@touch $@
 
-# What a target needs beside muinit: a dependency group of pyproject.toml.
+# Whatever else a target needs is a dependency group in pyproject.toml.
 $(VENV)/%.group: $(VENV)/pip
 	@$(BIN)/pip install -q --group $*
 	@touch $@
