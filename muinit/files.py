@@ -1,8 +1,9 @@
 """Files to write to, at paths where a command may have put something else.
 
-muinit is often root and its commands are not, and a container is started again with the files of its first life. So
-no symbolic link is followed in the last component of a path, and a file with a second name is refused. What our
-caller has opened for us, under whatever name, is used as it is: opened anew it would be emptied, or be read from.
+muinit is often root and its commands are not, and a container that is started again keeps the files of its last run.
+So muinit follows no symbolic link in the last component of a path, and refuses a file with a second name. If the path
+leads to a file that our caller has opened for us, under any name, muinit uses that descriptor: opening the file again
+would empty it, or would start at its beginning.
 """
 
 import fcntl
@@ -13,13 +14,13 @@ from errno import EACCES, EBADF, EINVAL, ELOOP, EMLINK
 from muinit.stderr import descriptor
 
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_LOOKED_AT = 256  # descriptors; those above are known by their plain names alone
+_LOOKED_AT = 256  # descriptors; a higher one is only found by its plain number
 
 
 def inherited(path: str) -> int | None:
-    """The descriptor from our caller that `path` stands for, or that is open on the same file; `None` if none is.
+    """Return our caller's descriptor that `path` names, or one that is open on the same file; `None` if there is none.
 
-    Raises OSError (EBADF) where it is not open, not from our caller, or not for writing.
+    Raises OSError (EBADF) if it is not open, does not come from our caller, or is not open for writing.
     """
     named = descriptor(path)
     try:
@@ -30,18 +31,18 @@ def inherited(path: str) -> int | None:
     found = [number for number in numbers if _is_inherited(number, there)]
     writable = [number for number in found if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY]
     if writable:
-        # stdout and stderr can be open on one file, each at a place of its own in it.
+        # stdout and stderr can be open on the same file, each at its own position.
         return next((number for number in writable if path.endswith(f"/fd/{number}")), writable[0])
     if named is not None and not found:
         raise OSError(EBADF, os.strerror(EBADF))
-    # A device may be open for reading and yet be meant: /dev/null.
+    # A device is a fresh path even if we have it open for reading: stdin is often /dev/null.
     if found and (there is None or os.path.islink(path) or not stat.S_ISCHR(there.st_mode)):
         raise OSError(EBADF, "not open for writing")
     return None
 
 
 def _is_inherited(number: int, there: os.stat_result | None) -> bool:
-    """Whether it is a descriptor from our caller, of this file if one is given: ours close on exec, theirs did not."""
+    """Whether our caller gave us this descriptor, of this file if one is given. Only ours are closed on exec."""
     try:
         return os.get_inheritable(number) and (there is None or os.path.samestat(os.fstat(number), there))
     except (OSError, OverflowError):
@@ -49,7 +50,7 @@ def _is_inherited(number: int, there: os.stat_result | None) -> bool:
 
 
 def open_at(path: str, flags: int, mode: int) -> int:
-    """Open a file, FIFO or character device itself, without waiting. Raises OSError, also for what is refused."""
+    """Open a file, FIFO or character device, and no link to it, without waiting. Raises OSError, also for a refusal."""
     try:
         fd = os.open(path, flags | _FLAGS, mode)
     except OSError as error:
@@ -71,11 +72,12 @@ def _refuse_traps(path: str, file: os.stat_result) -> None:
         raise OSError(EINVAL, "expected a file, a FIFO or a character device")
     if file.st_nlink > 1:
         raise OSError(EMLINK, f"has {file.st_nlink} hard links; expected a file with one name")
-    # As the kernel does where fs.protected_regular and fs.protected_fifos are set (proc_sys_fs(5)).
+    # The same rule as in the kernel if fs.protected_regular and fs.protected_fifos are set (proc_sys_fs(5)).
     directory = os.stat(os.path.dirname(path) or ".")
     shared = directory.st_mode & stat.S_ISVTX and directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if shared and file.st_uid not in (os.geteuid(), directory.st_uid):
-        raise OSError(EACCES, f"belongs to another user (uid {file.st_uid}), in a directory that is open to all")
+        where = "in a directory that everybody can write to"
+        raise OSError(EACCES, f"belongs to another user (uid {file.st_uid}), {where}")
 
 
 def is_fifo(path: str) -> bool:
@@ -87,5 +89,5 @@ def is_fifo(path: str) -> bool:
 
 
 def above_stderr(fd: int) -> int:
-    """A descriptor of the same open file that is none of the standard ones, and that no command inherits."""
+    """A descriptor of the same open file that is above 2, and that no command inherits."""
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)

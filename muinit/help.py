@@ -1,4 +1,4 @@
-"""What --help and --version print. Loaded only when it is asked for."""
+"""What --help and --version print. Loaded only if it is asked for."""
 
 from __future__ import annotations
 

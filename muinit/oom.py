@@ -1,4 +1,4 @@
-"""How often the kernel has killed for want of memory in our cgroup (cgroups(7))."""
+"""How many processes the kernel has killed in our cgroup because memory ran out (cgroups(7))."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _V2, _V1 = "/sys/fs/cgroup", "/sys/fs/cgroup/memory"
 
 
 def kills() -> int | None:
-    """The number of OOM kills in our cgroup since it was made; None where the kernel does not say.
+    """The number of OOM kills in our cgroup since it was made; None if the kernel does not tell.
 
-    Version 2 has it in memory.events, with the cgroups below; version 1 in memory.oom_control, since Linux 4.13.
+    Version 2 counts them in memory.events, with the cgroups below; version 1 in memory.oom_control, since Linux 4.13.
     """
     for path in _counters():
         try:
@@ -24,7 +24,7 @@ def kills() -> int | None:
 
 
 def counted(data: bytes) -> int:
-    """The value of "oom_kill N". Raises ValueError where there is none."""
+    """The value of "oom_kill N". Raises ValueError if there is no such line."""
     for line in data.splitlines():
         if line.startswith(b"oom_kill "):
             return int(line.removeprefix(b"oom_kill "))
@@ -32,7 +32,7 @@ def counted(data: bytes) -> int:
 
 
 def _counters() -> Iterator[str]:
-    """Where the counter can be. Our cgroup comes first; a container often sees its own at the root of the mount."""
+    """Paths of the counter, the likeliest first: a container often sees its own cgroup at the root of the mount."""
     try:
         with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().splitlines()

@@ -1,4 +1,4 @@
-"""What --help, --version and --diagram print. Loaded only when one of them is asked for."""
+"""What --help, --version and --diagram print. Loaded only if one of them is asked for."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h
 
 
 class CannotShowError(Exception):
-    """Why not, in one line."""
+    """The reason why it cannot be shown, in one line."""
 
 
 def let_signals_in(mask: Iterable[int]) -> None:
-    """Let in the signals that our caller had not blocked: from here on they end us as they end any program."""
+    """Unblock the signals that our caller had not blocked: from now on they end muinit, as they end any program."""
     from statechart.meanings import FORWARD, STOP, meanings
 
-    # The kernel shields PID 1 from a signal that it has no handler for.
+    # The kernel shields PID 1 from signals that it does not handle.
     action = _exit if os.getpid() == 1 else _signal.SIG_DFL
     for number, what in meanings(signals.by_name(), init=False).items():
         if what in (FORWARD, STOP) and _signal.getsignal(number) != _signal.SIG_IGN:
@@ -40,14 +40,14 @@ def _exit(signum: int, _frame: object) -> None:
 
 
 def die(signum: int) -> int:
-    """Die of a signal, as any program does; as PID 1, return the exit status that says so."""
+    """Die of a signal, as any program does. PID 1 cannot: return the exit status that says so."""
     _signal.signal(signum, _signal.SIG_DFL)
     os.kill(os.getpid(), signum)
     return 128 + signum
 
 
 def text(options: Options) -> str:
-    """What was asked for. Raises CannotShowError."""
+    """The text that was asked for. Raises CannotShowError."""
     if options.show in FORMATS:
         return _diagram(options)
     return usage.TEXT if options.show == "help" else usage.VERSION
@@ -89,7 +89,7 @@ def _svg(graph: str) -> str:
         )
     except FileNotFoundError:
         what = "--diagram svg needs dot, which is not in PATH: install the package graphviz,"
-        raise CannotShowError(f"{what} or take --diagram dot and draw it elsewhere, with dot -Tsvg") from None
+        raise CannotShowError(f"{what} or use --diagram dot and draw it elsewhere with dot -Tsvg") from None
     except OSError as error:
         raise CannotShowError(f"--diagram svg: dot cannot be executed: {error.strerror}") from None
     if done.returncode:

@@ -1,4 +1,4 @@
-"""Lines on stderr that never block and never fail: PID 1 does not wait for a reader of its log."""
+"""Lines on stderr that never block and never fail, because PID 1 must not wait for a reader of its log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _STDERR = 2
 _STANDARD = {"/dev/stdin": "0", "/dev/stdout": "1", "/dev/stderr": "2"}
-LONGEST = 4096  # PIPE_BUF: up to here a pipe takes a line whole or not at all (pipe(7))
+LINE_BYTES = 4096  # PIPE_BUF: up to this size a pipe takes a line whole or not at all (pipe(7))
 
 
 class Stderr:
@@ -30,16 +30,16 @@ class Stderr:
         self._failed: set[str] = set()
 
     def line(self, text: str, *, escaped: bool = False) -> None:
-        """Write one line, with the name of the program before it.
+        """Write one line, after the name of the program.
 
-        What would break or move the line is escaped, unless the caller says that it is, but for colours.
+        Characters that would break the line are escaped, unless the caller has done that, and has added colours.
         """
-        from statechart.words.text import cut, printable  # after the first child: this file is needed before it
+        from statechart.words.text import cut, printable  # here, because this module is loaded before the first child
 
         if not escaped:
             text = printable(text)
         dropped = f" ({self._dropped} lines dropped before this one)" if self._dropped else ""
-        data, room = text.encode(errors="replace"), LONGEST - len(f"muinit: {dropped}\n")
+        data, room = text.encode(errors="replace"), LINE_BYTES - len(f"muinit: {dropped}\n")
         if len(data) > room:
             text = cut(text, len(data[: room - 3].decode(errors="ignore"))) + "..."
         data = f"muinit: {text}{dropped}\n".encode(errors="replace")
@@ -49,16 +49,16 @@ class Stderr:
             if self._fd == _STDERR and not ready(_STDERR):
                 raise BlockingIOError
             os.write(self._fd, data)
-        except OSError:  # EAGAIN, EPIPE, EFBIG, ENOSPC, EBADF: none is worth a container
+        except OSError:  # EAGAIN, EPIPE, EFBIG, ENOSPC, EBADF: no reason to end a container
             self._dropped += 1
             forget_signal()
         else:
             self._dropped = 0
 
     def attempt(self, what: str, report: Callable[..., T], *arguments: object, otherwise: T | None = None) -> T | None:
-        """Return what `report` does, or `otherwise` where it fails: what only reports must never stop the run.
+        """Return what `report` returns, or `otherwise` if it raises: a report that fails must never stop the run.
 
-        The error is said once, and from then on there is no more of `what`, which is the name of it for people.
+        `what` is the name of the report for people. The error is printed once, and that report is not called again.
         """
         if what not in self._failed:
             try:
@@ -67,26 +67,27 @@ class Stderr:
                 self._failed.add(what)
                 try:
                     self.line(f"warning: an error in muinit ends {what}: {error!r}")
-                except Exception:  # noqa: BLE001, S110 - it may be the same error
+                except Exception:  # noqa: BLE001, S110 - printing may fail in the same way
                     pass
         return otherwise
 
 
 def descriptor(path: str) -> int | None:
-    """The descriptor that a number, or a path like /dev/stdout, stands for: opened as a file, it would be emptied."""
+    """The descriptor that a number, or a path like /dev/stdout, names; `None` for any other path."""
     number = _STANDARD.get(path, path).removeprefix("/proc/self/fd/").removeprefix("/dev/fd/")
     return int(number[:9]) if number.isascii() and number.isdecimal() else None
 
 
 def nonblocking(fd: int) -> int:
-    """A descriptor of the same file that does not block, or the same one where there can be none.
+    """A descriptor of the same file that does not block; the same descriptor if there cannot be one.
 
-    O_NONBLOCK belongs to the open file, which the children and our caller share: so not set, but opened anew.
+    O_NONBLOCK belongs to the open file description, which the children and our caller share, so muinit must not set it.
+    It opens the file again instead.
     """
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):  # a file never blocks, and opened anew it would begin at 0
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # a regular file never blocks, and a new descriptor would start at 0
             return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:  # no /proc, a socket, somebody else's terminal
+    except OSError:  # there is no /proc, it is a socket, or it is another user's terminal
         pass
     return fd
 
@@ -99,5 +100,5 @@ def ready(fd: int) -> bool:
 
 
 def forget_signal() -> None:
-    """Take back the SIGPIPE or SIGXFSZ of a write that failed: if -s names it, it was not meant for the commands."""
+    """Discard the SIGPIPE or SIGXFSZ of our own failed write: if -s names it, it must not reach the commands."""
     _signal.sigtimedwait(signals.IGNORED_BY_PYTHON, 0)

@@ -9,14 +9,14 @@ from errno import EAGAIN, EINVAL, ENOENT
 from muinit import files
 from muinit.stderr import nonblocking, ready
 
-MOST = 4096  # bytes that the kubelet reads (kubernetes.io, "Determine the Reason for Pod Failure")
+MOST_BYTES = 4096  # that the kubelet reads (kubernetes.io, "Determine the Reason for Pod Failure")
 
 
 class TerminationLog:
-    """The file at `path`, opened before a command can put anything else there.
+    """The file at `path`, opened before a command can put something else there.
 
-    A path that stands for a descriptor from our caller, like /dev/stdout, is written to, and not emptied. A FIFO is
-    opened when it is written to, because its reader may come later.
+    If the path names a descriptor from our caller, like /dev/stdout, muinit appends to it and does not empty it. A FIFO
+    is only opened when there is something to write, because its reader may come later.
     """
 
     def __init__(self, path: str) -> None:
@@ -25,13 +25,13 @@ class TerminationLog:
         self._fd: int | None = None
         self._fifo = ""
         self._shared = False
-        plain = path if "/" in path else f"./{path}"  # a mere number is a file here
+        plain = path if "/" in path else f"./{path}"  # a plain number is the name of a file here
         try:
             given = files.inherited(plain)
             if given is not None:
                 self._fd, self._shared = files.above_stderr(given), True
             elif files.is_fifo(plain):
-                self._fifo = os.path.join(os.getcwd(), path)  # muinit leaves this directory
+                self._fifo = os.path.join(os.getcwd(), path)  # because muinit will leave this directory
             else:
                 fd = files.open_at(plain, os.O_WRONLY | os.O_CREAT, 0o666)
                 self._fd = files.above_stderr(fd)
@@ -40,14 +40,14 @@ class TerminationLog:
             self._refusal = error
 
     def write(self, text: str) -> None:
-        """Write a sentence in place of what stands there, 4096 bytes of it at most. An empty one changes nothing.
+        """Replace the contents by a sentence, at most 4096 bytes of it. An empty sentence changes nothing.
 
-        Raises OSError; the first time the one that opening the file had raised, after which nothing is written.
+        Raises OSError. If the file could not be opened, the first call raises that error, and later ones do nothing.
         """
         refusal, self._refusal = self._refusal, None
         if refusal is not None:
             raise refusal
-        data = text.encode(errors="replace")[:MOST].decode(errors="ignore").encode()
+        data = text.encode(errors="replace")[:MOST_BYTES].decode(errors="ignore").encode()
         if not data or (self._fd is None and not self._fifo):
             return
         fd = self._ready()
@@ -61,7 +61,7 @@ class TerminationLog:
                 os.close(fd)
 
     def _ready(self) -> int:
-        """A descriptor that does not block, at the place to write to."""
+        """A descriptor that does not block, at the position to write to."""
         if self._fd is None:
             fd = files.open_at(self._fifo, os.O_WRONLY, 0)
             if not stat.S_ISFIFO(os.fstat(fd).st_mode):

@@ -1,8 +1,8 @@
-"""The file of --trace-file: lines of JSON, written so that PID 1 never waits for their reader and never fails.
+"""The file of --trace-file: lines of JSON, written so that PID 1 never waits for a reader and never fails.
 
-What cannot be written now (a pipe is full, nobody has opened the FIFO yet, the disk is full) is kept, and written
-when it can be. When 256 KiB are kept, lines are dropped, and the trace says so. What can never be written any more,
-because the last reader of a pipe that we were given has gone, ends the trace. A FIFO can have one reader after another.
+Lines that cannot be written now, because a pipe is full, nobody has opened the FIFO yet or the disk is full, are kept
+and written later. When 256 KiB are kept, further lines are dropped, and the trace says how many. The trace ends when
+nothing can be written any more, because the last reader of a pipe has gone. A FIFO can have one reader after another.
 """
 
 from __future__ import annotations
@@ -11,31 +11,32 @@ import os
 import stat
 from errno import EAGAIN, EDQUOT, EFBIG, ENOSPC
 
-from muinit.stderr import LONGEST, forget_signal, nonblocking, ready
+from muinit.stderr import LINE_BYTES, forget_signal, nonblocking, ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_MOST = 262144
-_PASSING = (EAGAIN, ENOSPC, EDQUOT, EFBIG)  # EFBIG: others can raise our limit of a file's size, prlimit(2)
+_MOST_KEPT = 262144  # bytes
+_PASSING = (EAGAIN, ENOSPC, EDQUOT, EFBIG)  # EFBIG: another process can raise our limit of file sizes, prlimit(2)
 
 
 def open_file(path: str) -> int:
-    """Open what --trace-file names: a file, a FIFO, or, by any of its names, a descriptor that our caller gave us.
+    """Open the path of --trace-file: a file, a FIFO, or any name of a descriptor that our caller gave us.
 
-    A file becomes one that its owner alone can read, because command lines can have secrets in them; an old one is
-    emptied. Returns a descriptor above 2 that no command inherits. Raises OSError.
+    A file is emptied, and only its owner can read it then, because command lines can contain secrets. Returns a
+    descriptor above 2 that no command inherits. Raises OSError.
     """
     from muinit import files
 
     given = files.inherited(path)
     if given is not None:
         fd = files.above_stderr(given)
-        if given > 2:  # the commands have our standard descriptors too
+        if given > 2:  # the commands get our standard descriptors too
             os.close(given)
         return fd
-    # Open a FIFO for reading too: then open(2) waits for no reader, and the trace survives when one leaves (fifo(7)).
+    # Open a FIFO for reading too: open() then does not wait for a reader, and the trace survives when one leaves
+    # (fifo(7)).
     access = os.O_RDWR if files.is_fifo(path) else os.O_WRONLY | os.O_CREAT
     opened = files.open_at(path, access | os.O_APPEND, 0o600)
     try:
@@ -56,7 +57,7 @@ def _make_private(fd: int) -> None:
 
 
 class TraceFile:
-    """The open file. `say` gets the one warning when a line cannot be written."""
+    """The open file. `say` prints the one warning if a line cannot be written."""
 
     def __init__(self, fd: int, say: Callable[[str], None]) -> None:
         from json import JSONEncoder
@@ -73,14 +74,14 @@ class TraceFile:
         self._over = False
 
     def line(self, entry: Mapping[str, object]) -> None:
-        """Write one entry, or keep it, or count it."""
+        """Write one entry; if that is not possible now, keep it, or drop and count it."""
         if self._over:
             return
         self._flush()
         data = self._encode(entry).encode() + b"\n"
         if self._dropped:
             data = self._encode({"dropped": self._dropped}).encode() + b"\n" + data
-        if self._kept and len(self._kept) + len(data) > _MOST:
+        if self._kept and len(self._kept) + len(data) > _MOST_KEPT:
             self._dropped += 1
         else:
             self._kept += data
@@ -88,7 +89,7 @@ class TraceFile:
             self._flush()
 
     def end(self) -> None:
-        """Say it if something is still kept, which is lost now."""
+        """Write what is kept; warn if that is not possible, because it is lost then."""
         self._flush()
         if self._kept and not self._warned:
             self._say("warning: cannot write the end of the trace: its reader is too slow")
@@ -97,7 +98,7 @@ class TraceFile:
         waiting, written = memoryview(self._kept), 0
         try:
             while written < len(waiting) and (not self._blocks or ready(self._fd)):
-                written += os.write(self._fd, waiting[written : written + LONGEST])
+                written += os.write(self._fd, waiting[written : written + LINE_BYTES])
         except OSError as error:
             forget_signal()
             if error.errno not in _PASSING:

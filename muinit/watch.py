@@ -1,4 +1,4 @@
-"""Who is told of every decision: -v, --trace-states, --trace-file. Loaded only where one of them is asked for."""
+"""What reports every decision: -v, --trace-states, --trace-file. Loaded only if one of them is asked for."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """The readers of a run: on stderr for people, in a file for machines.
+    """The reports on a run: on stderr for people, in a file for machines.
 
-    An error in one of them is said once. It stops neither the run nor the other readers.
+    An error in one of them is printed once. It stops neither the run nor the other reports.
     """
 
     def __init__(self, lifecycle: Lifecycle, options: Options, stderr: Stderr, file: int | None) -> None:
@@ -37,7 +37,7 @@ class Watch:
         self._file = None if file is None else TraceFile(file, stderr.line)
 
     def started(self, argv: Sequence[str], meanings: Mapping[int, str], ago: float) -> None:
-        """Tell of the start, so many seconds ago; `argv` is our own, `meanings` says what each signal means."""
+        """Report the start, so many seconds `ago`. `argv` is muinit's own, `meanings` says what each signal means."""
 
         def header() -> Mapping[str, object]:
             about = {"muinit": __version__, "argv": argv, "pid": os.getpid(), "time": time() - ago}
@@ -47,7 +47,7 @@ class Watch:
         self._tell(lambda: words.start(self._lifecycle, colour=self._colour), Story.start, header)
 
     def decided(self, decision: Decision) -> None:
-        """Tell of a decision."""
+        """Report a decision."""
         self._tell(
             lambda: words.line(self._lifecycle, decision, signals.name, colour=self._colour),
             lambda story: story.lines(decision),
@@ -55,7 +55,7 @@ class Watch:
         )
 
     def ended(self, code: int, why: str, survivors: Sequence[str], at: float) -> None:
-        """Tell the file of the end, which stderr is told by others, `at` in seconds since the start."""
+        """Report the end in the file, `at` seconds after the start. The last line on stderr is printed elsewhere."""
 
         def end(file: TraceFile) -> None:
             file.line({"t": write.nanoseconds(at), "exit": code, "why": why, "survivors": [*survivors]})
@@ -83,5 +83,5 @@ class Watch:
 
 
 def _has_colours() -> bool:
-    """Whether stderr is a terminal, and nobody objects (no-color.org)."""
+    """Whether stderr is a terminal, and no variable asks for plain text (no-color.org)."""
     return os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,4 +1,4 @@
-"""python -m statechart: the lifecycle, read back from the machine that runs; and traces, fed to it."""
+"""python -m statechart: print the lifecycle of the machine that runs; replay and draw traces."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and exit 1, as muinit's are."""
+    """A parser whose errors are one line and exit 1, like those of muinit."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with what is wrong."""
+        """Exit, and say what is wrong."""
         sys.exit(f"{self.prog}: {message}")
 
 
 def main() -> None:
-    """Do what was asked for: print a format on stdout, or read a trace."""
+    """Print the lifecycle in a format, or read a trace."""
     parser = Parser(prog="python -m statechart", description="The lifecycle of muinit, and the traces of its runs.")
     chosen = parser.add_mutually_exclusive_group()
     for output, words in (
@@ -32,7 +32,7 @@ def main() -> None:
         (diagram.dot, "print a graph for Graphviz"),
     ):
         chosen.add_argument(f"--{output.__name__}", dest="output", action="store_const", const=output, help=words)
-    written = "what muinit --trace-file has written; - is stdin"
+    written = "a file that muinit --trace-file has written; - is stdin"
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     replay = commands.add_parser("replay", help="feed the events of a trace to the machine, and compare")
     replay.add_argument("trace", help=written)
@@ -49,12 +49,12 @@ def main() -> None:
 
 
 def _print(text: str) -> None:
-    """Print on stdout, or exit with what is wrong with it."""
+    """Print on stdout. If that fails, exit and say why."""
     try:
         sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
         sys.stdout.flush()
     except (OSError, UnicodeEncodeError) as error:
-        # What is left in its buffer Python would try to write when it exits, and then the status is 120.
+        # Otherwise Python would try again to write its buffer when it exits, and exit with 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(f"python -m statechart: cannot write to stdout: {error}")
 
@@ -93,7 +93,7 @@ def _timeline(path: str, output: str) -> None:
 
 
 def _read(path: str) -> Trace:
-    """Read a trace, or exit with what is wrong with it."""
+    """Read a trace. If that fails, exit and say why."""
     from statechart.traces.read import TraceError, read
 
     try:

@@ -1,4 +1,4 @@
-"""Who lived from when to when in the run of a trace, which signals they got, and how they ended.
+"""The lives in a recorded run: from when to when each process lived, which signals it got, and how it ended.
 
 Times are moments: 0 is the start, then comes each event, then the end.
 """
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from statechart.traces.read import Trace
     from statechart.words.phrases import Signame
 
-MOST_ORPHANS = 40  # that are told of one by one
+MOST_ORPHANS = 40  # that get a lane of their own
 NAME_LENGTH = 300  # characters of a command line
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something at a moment: a signal that came in or was sent, or, of many orphans, how many came or went."""
+    """Something at a moment: a signal that came in or was sent, or how many of the other orphans came or went."""
 
     moment: int
     kind: str
@@ -44,7 +44,7 @@ class Note:
 
 @dataclass
 class Life:
-    """A command or an orphan; or "rest", all the orphans that are not told of one by one."""
+    """A command or an orphan; or "rest": all orphans that have no lane of their own."""
 
     who: str
     pid: int | None = None
@@ -75,7 +75,7 @@ class Phase:
 
 
 class Lives:
-    """All of them, and what happened to muinit itself."""
+    """All lives of a run, and what happened to muinit itself."""
 
     def __init__(self, found: Trace) -> None:
         self._found = found
@@ -235,7 +235,7 @@ class Lives:
 
 
 def _run(found: Trace) -> tuple[Lifecycle, bool]:
-    """The run after its last event, and whether this machine decides all that is in the trace, without a gap."""
+    """The run after its last event, and whether this machine decides the same, and no line is missing."""
     lifecycle = found.begin()
     try:
         same = all(lifecycle.handle(decision.event) == decision for _, decision in found.decisions)

@@ -1,4 +1,4 @@
-"""A picture of a run as text: HTML or SVG, one file that needs no other. Jinja2 and Graphviz are for this alone."""
+"""A picture of a run as HTML or SVG, in one file that needs no other. Only this module needs Jinja2 and Graphviz."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from statechart.traces.read import Trace
 
-GRAPHVIZ = "The diagram needs Graphviz: apt-get install graphviz, or whatever gives you the program dot."
+GRAPHVIZ = "The diagram needs Graphviz: install the package graphviz, which has the program dot."
 PATIENCE = 20  # seconds for dot
 MOST_STEPS = 12  # in a diagram that can be read
 
@@ -34,7 +34,7 @@ def svg(found: Trace) -> str:
 
 
 def html(found: Trace) -> tuple[str, str]:
-    """The page; and what it lacks, in a line, or ""."""
+    """The page; and in a line what it lacks, or ""."""
     drawn, lacks = diagram(found)
     picture = timeline.picture(found)
     style, script = _hash("timeline.css", "page.css"), _hash("timeline.js")
@@ -43,7 +43,7 @@ def html(found: Trace) -> tuple[str, str]:
 
 
 def diagram(found: Trace) -> tuple[Markup, str]:
-    """The lifecycle as SVG, the way of the run drawn heavy; or nothing, and why."""
+    """The lifecycle as SVG, with the way of the run drawn heavy; or nothing, and the reason."""
     lifecycle = found.begin()
     if len(lifecycle.steps) > MOST_STEPS:
         return Markup(), f"The diagram is left out: {len(lifecycle.steps)} steps are more than it can show."
@@ -76,7 +76,7 @@ SHAPES = {
 
 
 def _only_shapes(drawn: bytes) -> Markup:
-    """What dot has drawn, without its colours, fonts and ids: those are for the page to say."""
+    """What dot has drawn, without colours, fonts and ids: the page has its own."""
     root = ET.fromstring(drawn)  # noqa: S314 what dot has written
     return _shape(root)
 
@@ -90,7 +90,7 @@ def _shape(node: ET.Element) -> Markup:
     attributes = Markup().join(Markup(' {}="{}"').format(*pair) for pair in kept)
     inside = [*node]
     if node.get("class") == "graph":
-        # dot paints its paper first; and what is drawn last is on top.
+        # dot draws a background first; drop it. What is drawn last is on top.
         inside = [child for child in inside if not child.tag.endswith("polygon")]
         inside.sort(key=lambda child: "untaken" not in child.get("class", ""))
     inner = Markup().join(map(_shape, inside))
@@ -105,7 +105,7 @@ def _render(name: str, picture: Picture, **more: object) -> str:
 
 @cache
 def _templates() -> Environment:
-    """Everything that is written is escaped, for XML and for the eye."""
+    """Everything that the templates write is escaped for XML, and odd characters are made visible."""
     templates = Environment(
         loader=PackageLoader("statechart.pictures"),
         autoescape=True,
@@ -119,7 +119,7 @@ def _templates() -> Environment:
 
 
 def _hash(*names: str) -> str:
-    """What a Content-Security-Policy has for texts that are allowed."""
+    """The hash by which a Content-Security-Policy allows a text."""
     text = "".join(_templates().get_template(name).render() for name in names)
     return b64encode(sha256(text.encode()).digest()).decode()
 

@@ -1,7 +1,7 @@
-"""The axis of a timeline: where on a line of pixels each moment of a run stands.
+"""The axis of a timeline: the place of each moment of a run on a line of pixels.
 
-A run lasts for hours, and stops within milliseconds. So long gaps in which nothing happens are cut short where they
-leave no room for the rest, and moments that stand too close are pulled apart. All else is to one scale.
+A run lasts for hours and stops within milliseconds. So long gaps in which nothing happens are cut short if they leave
+no room for the rest, and moments that are too close are pulled apart. Everything else has the same scale.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 EVEN, STRETCHED, BROKEN = "even", "stretched", "broken"  # to scale; wider than to scale; cut short
 
 SECOND = 1_000_000_000  # all times here are nanoseconds
-DOMINANT = 10  # so many times as long as all the rest is a gap that leaves no room for it
-QUIET = SECOND // 4  # what is left of a run without such gaps counts as at least so long
+DOMINANT = 10  # a gap that is so many times as long as all the rest leaves no room for it
+QUIET = SECOND // 4  # the least time that the rest counts for
 MOST_BREAKS = 24
 BREAK = 92.0  # pixels
-WIDEST = 150.0  # pixels for a gap, where what is left beside the breaks lasts no QUIET
+WIDEST = 150.0  # pixels for a gap, if the rest is shorter than QUIET
 BETWEEN_TICKS = 90.0  # pixels
 FINE = [digit * 10**zeros for zeros in range(9) for digit in (1, 2, 5)]
 COARSE = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400]
@@ -29,7 +29,7 @@ STEPS = [*FINE, *(seconds * SECOND for seconds in COARSE)]
 
 @dataclass(frozen=True)
 class Scale:
-    """Moments on a line: `x` has their places, `kinds` says of each gap between two what was done to it."""
+    """Moments on a line: `x` has their places, `kinds` says how each gap between two of them is drawn."""
 
     times: list[int]
     x: list[float]
@@ -42,7 +42,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on the axis with the time that stands there."""
+    """A place on the axis, and the time to write there."""
 
     x: float
     at: int
@@ -50,7 +50,7 @@ class Tick:
 
 
 def scale(times: Sequence[int], least: Sequence[float], width: float) -> Scale:
-    """Lay moments, in the order of time, on a line of `width`; `least` has for each gap how wide it is at least."""
+    """Lay moments, in the order of time, on a line of `width`. `least` has the least width of each gap."""
     gaps = [after - before for before, after in pairwise(times)]
     broken = _broken(gaps)
     rest = [number for number in range(len(gaps)) if number not in broken]
@@ -68,7 +68,7 @@ def scale(times: Sequence[int], least: Sequence[float], width: float) -> Scale:
 
 
 def _broken(gaps: Sequence[int]) -> set[int]:
-    """The gaps to cut short: as many as dominate what is then left, but never all."""
+    """The gaps to cut short: those that dominate what is left without them, but never all."""
     longest = sorted(range(len(gaps)), key=lambda number: -gaps[number])
     left = sum(gaps)
     found = 0
@@ -80,14 +80,14 @@ def _broken(gaps: Sequence[int]) -> set[int]:
 
 
 def _share(gaps: Sequence[int], least: Sequence[float], room: float) -> list[tuple[float, str]]:
-    """Share the room: to scale, but none gets less than its least."""
+    """Share the room to scale, but give no gap less than its least width."""
     wanted = sum(least)
     if wanted > room:
         least = [each * room / wanted for each in least]
     order = sorted(range(len(gaps)), key=lambda number: -least[number] / max(gaps[number], 1e-9))
     left, time = room, sum(gaps)
     fixed = 0
-    for number in order:  # those that need their least the most come first
+    for number in order:  # those that are most in need of their least width come first
         if time > 0 and gaps[number] * left >= least[number] * time:
             break
         left -= least[number]
@@ -101,7 +101,7 @@ def _share(gaps: Sequence[int], least: Sequence[float], room: float) -> list[tup
 
 
 def ticks(on: Scale, first: Iterable[int], letter: float) -> list[Tick]:
-    """The times to write on the axis, each once, as many as fit: both ends, the moments `first`, then round times.
+    """The times to write on the axis, as many as fit: both ends, the moments `first`, then round times. Each once.
 
     `letter` is the width of a character.
     """
@@ -140,7 +140,7 @@ def _round(on: Scale) -> Iterator[Tick]:
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """The first and the last of each run of numbers that follow each other."""
+    """The first and the last number of each unbroken sequence."""
     known = set(numbers)
     starts = [number for number in numbers if number - 1 not in known]
     ends = [number for number in numbers if number + 1 not in known]

@@ -52,12 +52,12 @@ def edge(decision: Decision) -> Edge:
 class Unfolded:
     """Every stage that a run can get into, and every edge between them.
 
-    `steps` and `timeout` are those of `Lifecycle`, `forward` the numbers of the signals that are passed on. More than
-    two `commands` find nothing that two do not find.
+    `steps` and `timeout` are those of `Lifecycle`, `forward` the numbers of the signals that are forwarded. More than
+    two `commands` lead to nothing that two do not lead to.
 
-    `states` has for each stage what its step sent and the clock that it set, in words; nothing where no step is in
-    force. `edges` has the effects of each edge in words. `longest` is how many seconds a stop takes, 0 to infinity,
-    if nobody heeds the signals; another `terminate` starts it over.
+    `states` has for each stage what its step sent and the clock that it set, in words; nothing if no step is in force.
+    `edges` has the effects of each edge in words. `longest` is how many seconds a stop takes, 0 to infinity, if no
+    process heeds the signals; another `terminate` starts it over.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Unfolded:
         return Lifecycle([Command((), pid) for pid in pids], tuple(self._steps), self._timeout)
 
     def _search(self) -> None:
-        """Find the states and the edges, breadth first: every event is handed to a copy of the run."""
+        """Find the states and the edges, breadth first: give each event to a copy of the run."""
         begin = _Situation(self._begin())
         found = {begin.key: begin}
         ways: dict[Edge, list[tuple[Effect, ...]]] = {}
@@ -106,7 +106,7 @@ class Unfolded:
             self.edges[key] = [self._words(alike) for alike in zip(*ways[key], strict=True)]
 
     def _words(self, alike: Sequence[Effect]) -> str:
-        """An effect in words; `alike` is what it was each time that its edge was found."""
+        """An effect in words. `alike` has it once for each time that its edge was found."""
         relayed = dict.fromkeys(self._signame(effect.signum) for effect in alike if isinstance(effect, Relay))
         if relayed:
             return alike[0].words(lambda _: " or ".join(relayed))
@@ -115,7 +115,7 @@ class Unfolded:
         return " or ".join(dict.fromkeys(effect.words(self._signame) for effect in alike))
 
     def _wait(self) -> float:
-        """The sum of the clocks from `terminate` to the exit, when each runs out."""
+        """The sum of the clocks from `terminate` to the exit, if each of them runs out."""
         lifecycle, total = self._begin(), 0.0
         event: Event = Terminate(SIGTERM)
         while lifecycle.state is not State.EXITED:
@@ -132,7 +132,7 @@ class _Situation:
         self.sent = () if lifecycle.state is State.EXITED else sent
 
     def after(self, event: Event) -> tuple[_Situation, Decision]:
-        """The situation after one event more, and what was decided; this one stays as it is."""
+        """The situation after one more event, and the decision. This situation stays as it is."""
         lifecycle = _copied(self.lifecycle, {})
         decision = lifecycle.handle(event)
         new = any(isinstance(effect, SetClock) for effect in decision.effects)
@@ -140,7 +140,7 @@ class _Situation:
 
     @property
     def acted(self) -> bool:
-        """Whether the row that was taken last is one that acts."""
+        """Whether the last row that was taken acts."""
         return self.lifecycle.arc is not None and bool(self.lifecycle.arc.actions)
 
     @property
@@ -150,15 +150,15 @@ class _Situation:
 
     @property
     def key(self) -> object:
-        """What decides what can come next, but for the exit code."""
+        """Everything that decides what can come next, apart from the exit code."""
         return self.lifecycle.stage, self.alive, self.sent
 
     def place(self) -> tuple[int, int, bool]:
-        """Where its stage stands among the others: by state and step."""
+        """The place of its stage among the others, by state and step."""
         return list(State).index(self.lifecycle.state), self.lifecycle.step, self.lifecycle.again
 
     def possible(self, forward: Iterable[int]) -> Iterator[Event]:
-        """What can happen next: of each kind of event what makes a difference."""
+        """What can happen next: of each kind of event, the ones that make a difference."""
         if self.lifecycle.state is State.EXITED:
             return
         yield from map(Forward, forward)
@@ -181,7 +181,7 @@ _CHANGING = frozenset({Lifecycle, Command, list, dict, set})
 
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:
-    """A copy of a run with all that it can change. `copy.deepcopy` would do, but takes ten times as long."""
+    """A copy of a run and of all that it can change. `copy.deepcopy` would do, but takes ten times as long."""
     kind = type(value)
     if kind in (Lifecycle, Command):
         copy = copies.get(id(value))
@@ -200,7 +200,7 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
 
 
 def caption(unfolded: Unfolded) -> list[str]:
-    """In sentences: how long a stop can take, and what that asks of those who would end it with SIGKILL."""
+    """In sentences: how long a stop can take, and what that means for the limits of the platform."""
     longest = unfolded.longest
     if longest == ENDLESS:
         default = f"by default {DOCKER} s after docker stop, {KUBERNETES} s in Kubernetes"
@@ -222,7 +222,7 @@ def caption(unfolded: Unfolded) -> list[str]:
 
 
 def _or(names: Sequence[str]) -> str:
-    """Join names: "A, B or C". An ordinary process can be stopped by fifty signals: then the first few."""
+    """Join names: "A, B or C". Fifty signals can stop an ordinary process; then only the first few are named."""
     if len(names) > MOST_SIGNALS:
         names = [*names[:MOST_SIGNALS], f"{len(names) - MOST_SIGNALS} others"]
     return " or ".join([*[", ".join(names[:-1])] * (len(names) > 1), *names[-1:]])

@@ -1,7 +1,7 @@
-"""A trace as a picture: what stands where, in pixels, and what it says. The templates say how it is drawn.
+"""A trace as a picture: the place and the words of everything, in pixels. The templates say how it is drawn.
 
 From top to bottom: the axis, a band with the states, the signals that came in, a lane for each command, and one for
-each adopted orphan. No I/O; and nothing of it is ever loaded by a running init.
+each adopted orphan.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from statechart.traces.read import Trace
 
 WIDTH = 1120
-LETTER = 6.7  # pixels of a character of 11 pixels in any common monospaced font, and a bit more
-GAP = 10  # between things that do not belong together
+LETTER = 6.7  # pixels; a bit more than the width of a character in a monospaced font of 11 pixels
+GAP = 10  # pixels between things that do not belong together
 AXIS, BAND, SIGNALS, LANE, HEAD, LINE = 40, 28, 30, 22, 26, 20  # heights
-NAMES, PIDS, FATES = 240, 40, 60  # the widest that names get; the least for pids, and for how lanes ended
+NAMES, PIDS, FATES = 240, 40, 60  # the most room for names; the least for pids, and for how lanes ended
 CODE = 16  # the width of a character of the exit code
-KEY = 44  # the width of an entry of the legend beside its words
-APART = 14.0  # between two events
-NARROWEST = 30.0  # a state
-SAME = 3.0  # marks of one kind that are closer are drawn as one
+KEY = 44  # the width of an entry of the legend, without its words
+APART = 14.0  # pixels between two events
+NARROWEST = 30.0  # pixels of a state
+SAME = 3.0  # pixels; marks of one kind that are closer are drawn as one
 MOST_ROWS = 1000  # of the table of events
-MILLISECONDS = 10_000_000  # up to here a time is said in them
+MILLISECONDS = 10_000_000  # nanoseconds; shorter times are given in milliseconds
 MOST_WORDS = 2000  # characters of our own command line
 DECIDES = ", decides"
 SHORT = {State.DRAINING.name, State.EXITED.name}
@@ -68,7 +68,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time in the picture; in ns, and in pixels."""
+    """A stretch of time in the picture, in nanoseconds and in pixels."""
 
     start: int
     end: int
@@ -78,7 +78,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the band: one stage."""
+    """A stretch of the band, for one stage."""
 
     span: Span
     stage: str
@@ -89,7 +89,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point in time; `until` is that of the last, where there are so many that they are drawn as one."""
+    """A mark at a time. If several are drawn as one, `until` is the time of the last."""
 
     kind: str
     at: int
@@ -102,7 +102,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Lane:
-    """A life, as a bar; or as a point at its end, where it was never started, or that was not seen."""
+    """A life as a bar; as a point at its end, if it was never started or its start was not seen."""
 
     who: str
     pid: int | None
@@ -184,7 +184,7 @@ def picture(found: Trace) -> Picture:
 
 
 def fit(text: str, width: float) -> str:
-    """The text, cut to what has room in so many pixels."""
+    """The text, cut to fit into so many pixels."""
     whole = text
     while text and cells(text) * LETTER > width:
         whole = whole[:-1]
@@ -193,7 +193,7 @@ def fit(text: str, width: float) -> str:
 
 
 def wrap(text: str, width: float) -> Iterator[str]:
-    """The text in lines of so many pixels."""
+    """The text in lines that fit into so many pixels."""
     line = ""
     for word in text.split(" "):
         if line and cells(f"{line} {word}") * LETTER > width:
@@ -205,7 +205,7 @@ def wrap(text: str, width: float) -> Iterator[str]:
 
 
 def cells(text: str) -> int:
-    """How many characters wide a text is, where each is of one width."""
+    """The width of a text in columns of a monospaced font."""
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
@@ -277,7 +277,7 @@ class _Painter:
     # The axis
 
     def _fitted(self) -> tuple[float, Scale]:
-        """The longest axis that leaves room for what stands behind the bars."""
+        """The longest axis that leaves room for the words behind the bars."""
         ends = [(self._end(life), (cells(fit(_fate(life), NAMES)) + 1) * LETTER + GAP) for life in self._all]
         right = float(WIDTH - FATES)
         while True:
@@ -287,7 +287,7 @@ class _Painter:
             right -= GAP
 
     def _end(self, life: Life) -> int:
-        """The moment where it ends in the picture."""
+        """The moment at which a life ends in the picture."""
         if life.who == "rest":
             return life.notes[-1].moment
         if life.end is None:
@@ -295,7 +295,7 @@ class _Painter:
         return life.end
 
     def _least(self, room: float) -> Iterator[float]:
-        """How wide each gap between two moments must be: what happens shall be seen, and each state."""
+        """The least width of each gap between two moments, so that every event and every state can be seen."""
         phases = {phase.moment: phase for phase in self._lives.phases}
         gaps = range(self._lives.last)
         apart = min(APART, room * 0.4 / len(gaps))
@@ -314,7 +314,7 @@ class _Painter:
         return Span(times[start], times[end], self._x(start), self._x(end) - self._x(start))
 
     def _knots(self) -> Iterator[tuple[float, int]]:
-        """A place on the axis for each event, where they can be told apart."""
+        """The places of events on the axis that can be told apart."""
         last, before = -SAME, -1
         for x, at in zip(self._scale.x, self._scale.times, strict=True):
             if x - last >= SAME and at > before:
@@ -322,7 +322,7 @@ class _Painter:
                 last, before = x, at
 
     def _cuts(self) -> Iterator[Cut]:
-        """The axis in parts of one kind; what is too small to be told apart is not to scale."""
+        """The axis in parts of one kind. Parts that are too small to be told apart count as not to scale."""
         parts: list[tuple[str, int, int]] = []
         for gap, kind in enumerate(self._scale.kinds):
             last, start, end = parts[-1] if parts else (BROKEN, 0, 0)
@@ -398,7 +398,7 @@ class _Painter:
         return "\n".join(lines)
 
     def _marks(self, notes: Sequence[Note]) -> Iterator[Mark]:
-        """Marks for notes; those of one kind that would lie on each other are one."""
+        """The marks of notes. Notes of one kind that would overlap share a mark."""
         groups: list[list[Note]] = []
         latest: dict[str, list[Note]] = {}
         for note in notes:
@@ -428,7 +428,7 @@ class _Painter:
     # What stands around it
 
     def _legend(self, kinds: set[str], y: float) -> Iterator[Key]:
-        """What the colours and shapes mean that are used, in lines."""
+        """The legend: the meaning of each colour and shape that is used."""
         for group in (BARS, MARKS):
             x = float(GAP)
             for kind, words in group.items():
@@ -453,7 +453,10 @@ class _Painter:
         yield "processes", counted
         yield "muinit", printable(f"{header['muinit']}, pid {header['pid']}")
         if not self._lives.certain:
-            yield "colours", "by exit code alone: lines are missing, or this muinit would have decided otherwise"
+            yield (
+                "colours",
+                "by exit code alone: lines are missing, or this version of muinit decides otherwise",
+            )
 
     def _row(self, decision: Decision) -> Row:
         said = parts(self._lives.lifecycle, decision, self._lives.signame)
@@ -462,12 +465,12 @@ class _Painter:
 
 
 def exact(at: int) -> str:
-    """A time, and the same for who wants to know it exactly."""
+    """A time, and the same time exactly."""
     return f"{lasting(at)} ({at:,} ns)"
 
 
 def lasting(time: int) -> str:
-    """So many nanoseconds, as people say it."""
+    """A number of nanoseconds, as people say it."""
     return seconds(time / 1e9) if time >= MILLISECONDS or not time else f"{time / 1e6:.3g} ms"
 
 

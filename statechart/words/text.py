@@ -1,21 +1,21 @@
-"""Text that others wrote, made safe to print: the one place where it is escaped and cut."""
+"""Text from others is escaped and cut here, and nowhere else, so that it is safe to print."""
 
 from __future__ import annotations
 
-_ESCAPES = {"x": 4, "u": 6, "U": 10}  # characters of an escape sequence by its letter; the others have 2
+_ESCAPES = {"x": 4, "u": 6, "U": 10}  # the length of an escape sequence by its letter; others have 2
 
 
 def printable(text: str) -> str:
-    """The text with every character escaped that would move a cursor or end a line, and no other."""
+    """The text; characters that would move a cursor or end a line are escaped, and no others."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def cut(text: str, end: int) -> str:
-    """The first `end` characters of a printable text, or a few less where the cut would fall into something.
+    """The first `end` characters of a printable text, or a few less, so that nothing is cut in two.
 
-    Letters keep the accents that follow them as characters of their own, and escape sequences stay whole.
+    A letter keeps its accents, which can be characters of their own, and escape sequences stay whole.
     """
     if len(text) <= end:
         return text
@@ -31,6 +31,6 @@ def _is_mark(char: str) -> bool:
     """Whether a character belongs to the one before it."""
     if char < "\u0300":  # the first mark of all
         return False
-    from unicodedata import category  # 1 MiB that only a cut before such a letter pays
+    from unicodedata import category  # this costs 1 MiB, and only a cut before such a character needs it
 
     return category(char).startswith("M")

@@ -638,7 +638,7 @@ def test_without_graphviz_one_line_says_what_to_do(tmp_path: Path) -> None:
     assert (code, out) == (1, "")
     assert err == (
         "muinit: --diagram svg needs dot, which is not in PATH: install the package graphviz, "
-        "or take --diagram dot and draw it elsewhere, with dot -Tsvg\n"
+        "or use --diagram dot and draw it elsewhere with dot -Tsvg\n"
     )
 
 

@@ -263,7 +263,7 @@ def trap_of_another_user(path: Path, _: Path) -> str:
     path.parent.chmod(0o1777)
     if Path("/proc/sys/fs/protected_regular").read_text().strip() != "0":
         return "Permission denied"  # by the kernel
-    return "belongs to another user (uid 65534), in a directory that is open to all"
+    return "belongs to another user (uid 65534), in a directory that everybody can write to"
 
 
 @pytest.mark.parametrize(
