@@ -47,7 +47,10 @@ def be(name: str, rules: list[str]) -> None:
         elif verb == "kid" and os.fork() == 0:
             be(*split(rest))
         elif verb == "orphan" and os.fork() == 0:
+            parent = os.getpid()
             if os.fork() == 0:
+                while os.getppid() == parent:  # an orphan that is ready has been adopted
+                    os.sched_yield()
                 be(*split(rest))
             os._exit(0)
 
