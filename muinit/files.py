@@ -1,8 +1,9 @@
 """Files to write to, at paths where a command may have put something else.
 
-muinit is often root and its commands are not, and a container is started again with the files of its first life. So
-no symbolic link is followed in the last component of a path, and a file with a second name is refused. What our
-caller has opened for us, under whatever name, is used as it is: opened anew it would be emptied, or be read from.
+muinit often runs as root while its commands do not, and a container that is started again still has the files of its
+last run. So a symbolic link in the last component of a path is not followed, and a file with a second name is refused.
+A descriptor that our caller has opened for us, whatever name it goes by, is used as it is. To open its file again would
+empty a file, and make us a reader of a pipe.
 """
 
 import fcntl
@@ -13,35 +14,38 @@ from errno import EACCES, EBADF, EINVAL, ELOOP, EMLINK
 from muinit.stderr import descriptor
 
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_LOOKED_AT = 256  # descriptors; those above are known by their plain names alone
+_SEARCHED_DESCRIPTORS = 256  # a descriptor above these is found only by its plain name
 
 
 def inherited(path: str) -> int | None:
-    """The descriptor from our caller that `path` stands for, or that is open on the same file; `None` if none is.
+    """The descriptor from our caller that `path` stands for, or that is open on the same file; `None` if there is none.
 
-    Raises OSError (EBADF) where it is not open, not from our caller, or not for writing.
+    Raises OSError (EBADF) if the descriptor is not open, not from our caller, or not for writing.
     """
     named = descriptor(path)
     try:
         there = None if named is not None else os.stat(path)
     except OSError:
         return None
-    numbers = range(_LOOKED_AT) if named is None else [named]
+    numbers = range(_SEARCHED_DESCRIPTORS) if named is None else [named]
     found = [number for number in numbers if _is_inherited(number, there)]
     writable = [number for number in found if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY]
     if writable:
-        # stdout and stderr can be open on one file, each at a place of its own in it.
+        # stdout and stderr can be open on one file, each with its own position.
         return next((number for number in writable if path.endswith(f"/fd/{number}")), writable[0])
     if named is not None and not found:
         raise OSError(EBADF, os.strerror(EBADF))
-    # A device may be open for reading and yet be meant: /dev/null.
+    # A device that is open for reading may still be the file to open for writing: /dev/null.
     if found and (there is None or os.path.islink(path) or not stat.S_ISCHR(there.st_mode)):
         raise OSError(EBADF, "not open for writing")
     return None
 
 
 def _is_inherited(number: int, there: os.stat_result | None) -> bool:
-    """Whether it is a descriptor from our caller, of this file if one is given: ours close on exec, theirs did not."""
+    """Whether our caller passed us this descriptor, and it is open on the file `there`, if that is given.
+
+    A descriptor of our own closes on exec; one that our caller passed did not.
+    """
     try:
         return os.get_inheritable(number) and (there is None or os.path.samestat(os.fstat(number), there))
     except (OSError, OverflowError):
@@ -49,7 +53,7 @@ def _is_inherited(number: int, there: os.stat_result | None) -> bool:
 
 
 def open_at(path: str, flags: int, mode: int) -> int:
-    """Open a file, FIFO or character device itself, without waiting. Raises OSError, also for what is refused."""
+    """Open a file, a FIFO or a character device, without waiting. Raises OSError, also if we refuse to use it."""
     try:
         fd = os.open(path, flags | _FLAGS, mode)
     except OSError as error:
@@ -71,7 +75,7 @@ def _refuse_traps(path: str, file: os.stat_result) -> None:
         raise OSError(EINVAL, "expected a file, a FIFO or a character device")
     if file.st_nlink > 1:
         raise OSError(EMLINK, f"has {file.st_nlink} hard links; expected a file with one name")
-    # As the kernel does where fs.protected_regular and fs.protected_fifos are set (proc_sys_fs(5)).
+    # As the kernel does if fs.protected_regular and fs.protected_fifos are set (proc_sys_fs(5)).
     directory = os.stat(os.path.dirname(path) or ".")
     shared = directory.st_mode & stat.S_ISVTX and directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if shared and file.st_uid not in (os.geteuid(), directory.st_uid):
@@ -87,5 +91,5 @@ def is_fifo(path: str) -> bool:
 
 
 def above_stderr(fd: int) -> int:
-    """A descriptor of the same open file that is none of the standard ones, and that no command inherits."""
+    """Another descriptor of the same open file. Its number is above 2, and no command inherits it."""
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)

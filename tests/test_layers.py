@@ -1,4 +1,4 @@
-"""Who may import whom."""
+"""Which module may import which."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness import ROOT
 CHART = sorted((ROOT / "statechart").glob("*.py"))
 INIT = sorted((ROOT / "muinit").glob("*.py"))
 PURE = {"__future__", "collections", "enum", "statechart", "transitions"}
-# Of `python -m statechart` and what it loads, which no running init does.
+# For `python -m statechart` alone: no running init loads these modules.
 TOOLS = {
     "__main__.py": {"argparse", "os", "sys", "typing"},
     "replay.py": {"dataclasses", "importlib", "json", "typing"},
@@ -74,7 +74,7 @@ def test_transitions_is_imported_in_one_module() -> None:
 def test_the_two_halves_meet_in_the_loop_and_where_it_is_set_up_or_shown() -> None:
     joined = [path.name for path in INIT if "statechart" in imports(path)]
     assert joined == ["__main__.py", "cli.py", "loop.py", "procfs.py", "show.py", "stderr.py", "watch.py"]
-    for name in ("procfs.py", "stderr.py"):  # they say what a machine told them, and decide nothing
+    for name in ("procfs.py", "stderr.py"):  # they use the words of statechart, and none of its decisions
         assert {module for module in modules(ROOT / "muinit" / name) if "statechart" in module} == {"statechart.text"}
 
 
@@ -83,7 +83,7 @@ EVERYTHING = ["-v", "--trace-states", "--trace-file=/dev/null", "--termination-l
 
 @pytest.mark.parametrize("options", [["-q"], EVERYTHING], ids=["-q", "everything"])
 def test_what_the_running_init_loads(options: list[str]) -> None:
-    """Everything that is needed later is loaded before muinit goes idle; and nothing that only draws or replays."""
+    """All that is needed later is loaded before muinit goes idle, and nothing that only draws or replays."""
     script = (
         "import sys; from muinit import __main__ as m, kernel\n"
         "wait = kernel.Kernel.wait\n"
