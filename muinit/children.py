@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
 _WALL = 0x40000000  # waitpid(2), linux/wait.h
-_EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # those that an interpreter can be to blame for
+_EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # an interpreter can cause these
 
 
 class Children:

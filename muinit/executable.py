@@ -1,7 +1,7 @@
 """Why a file was not executed.
 
-execve(2) says ENOENT for a script whose interpreter is missing, and ENOEXEC for every file that it does not know. So
-after it has failed, and only then, the file is read.
+execve(2) does not say. It fails with ENOENT if the interpreter of a script is missing, and with ENOEXEC for every
+format that it does not know. So when it has failed, and only then, the file is read.
 """
 
 import os
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
-    Read = Callable[[int, int], bytes]  # so many bytes from an offset: (size, offset)
+    Read = Callable[[int, int], bytes]  # (size, offset) -> so many bytes from there
 
-_HEAD = 4096
-_LINE = 256  # what the kernel reads of a "#!" line (BINPRM_BUF_SIZE, linux/binfmts.h)
-_DEPTH = 5  # how many interpreters of interpreters it follows (fs/exec.c)
+_HEAD_BYTES = 4096
+_LINE_BYTES = 256  # as much as the kernel reads of a "#!" line (BINPRM_BUF_SIZE, linux/binfmts.h)
+_MOST_INTERPRETERS = 5  # as many interpreters of interpreters as the kernel follows (fs/exec.c)
 _ELF = b"\x7fELF"
 _PT_INTERP = 3
 
@@ -31,21 +31,21 @@ def candidates(file: str, environment: dict[str, str]) -> list[str]:
 def is_shell_script(path: str) -> bool:
     """Whether /bin/sh should run a file that the kernel does not know: it is text, and names no other interpreter.
 
-    execvp(3) gives a shell every such file. A shell refuses those with a NUL in their first line (POSIX, sh):
-    in a program for another machine it would find words, and run them.
+    execvp(3) gives every such file to a shell. A shell refuses a file with a NUL in its first line (POSIX, sh): it
+    may be a program for another machine, in which the shell would find words and run them.
     """
     head, needed = _look(path)
     return head is not None and not needed and b"\0" not in head.partition(b"\n")[0]
 
 
 def culprit(path: str, errno: int) -> str:
-    """The interpreter of a file, or that one's own, that made execve(2) fail with `errno`; "" if it was the file.
+    """The interpreter that made execve(2) of a file fail with `errno`; "" if the file itself did.
 
-    "?" if one is missing, and the file cannot be read to learn which. The loader of an ELF program is its interpreter
-    too (elf(5)).
+    It may be the interpreter of an interpreter. "?" means that one is missing, but that the file cannot be read to
+    learn which. The loader of an ELF program is an interpreter, too (elf(5)).
     """
     seen = path
-    for _ in range(_DEPTH if _is_executable(path) else 0):
+    for _ in range(_MOST_INTERPRETERS if _is_executable(path) else 0):
         head, needed = _look(seen)
         if head is None:
             return "?" if errno in (ENOENT, ENOTDIR) else ""
@@ -58,10 +58,10 @@ def culprit(path: str, errno: int) -> str:
 
 
 def interpreter(head: bytes, read: "Read") -> str:
-    """The interpreter that the kernel starts for a file: named by "#!", or by an ELF program; else ""."""
+    """The interpreter that the kernel starts for a file, named by "#!" or by an ELF program; "" if there is none."""
     name = b""
     if head.startswith(b"#!"):
-        line = head[2:_LINE].partition(b"\n")[0].replace(b"\t", b" ").lstrip(b" ")
+        line = head[2:_LINE_BYTES].partition(b"\n")[0].replace(b"\t", b" ").lstrip(b" ")
         name = line.partition(b" ")[0]
     elif head.startswith(_ELF):
         name = _loader(head, read)
@@ -69,7 +69,7 @@ def interpreter(head: bytes, read: "Read") -> str:
 
 
 def _loader(head: bytes, read: "Read") -> bytes:
-    """What the PT_INTERP entry of an ELF program says (elf(5)), be it for this machine or for another."""
+    """What the PT_INTERP entry of an ELF program says (elf(5)), whatever machine the program is for."""
     order: Literal["big", "little"] = "big" if head[5:6] == b"\2" else "little"
 
     def number(data: bytes, offset: int, size: int) -> int:
@@ -82,12 +82,12 @@ def _loader(head: bytes, read: "Read") -> bytes:
     for start in range(0, len(entries), size or 1):
         entry = entries[start : start + size]
         if number(entry, 0, 4) == _PT_INTERP:
-            return read(min(number(entry, 32 if wide else 16, word), _HEAD), number(entry, word, word))
+            return read(min(number(entry, 32 if wide else 16, word), _HEAD_BYTES), number(entry, word, word))
     return b""
 
 
 def _look(path: str) -> tuple[bytes | None, str]:
-    """The first bytes of a file, None where it cannot be read, and its interpreter."""
+    """The first bytes of a file, `None` if it cannot be read, and its interpreter."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -96,11 +96,11 @@ def _look(path: str) -> tuple[bytes | None, str]:
     def read(size: int, offset: int) -> bytes:
         try:
             return os.pread(fd, size, offset)
-        except (OSError, OverflowError):  # an offset that no file has
+        except (OSError, OverflowError):  # the file names an offset that it does not have
             return b""
 
     try:
-        head = read(_HEAD, 0)
+        head = read(_HEAD_BYTES, 0)
         return head, interpreter(head, read)
     finally:
         os.close(fd)

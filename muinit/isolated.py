@@ -1,12 +1,12 @@
-"""The same interpreter again, isolated (`python -I`) from what the container holds for its commands.
+"""Start the same interpreter again, isolated (`python -I`) from what the container holds for its commands.
 
-A container's PYTHONPATH, other PYTHON... variables, a sitecustomize, the user's site-packages and the files of the
-current folder are for the commands. Only execve(2) undoes what they have already done to this process: it ends
-threads, frees memory, closes descriptors and resets handlers. The pid, blocked signals and pending signals stay.
-`muinit.__main__` decides whether that is needed. The commands get the environment, the signal mask and the
-descriptors of our caller, unchanged.
+PYTHONPATH and other PYTHON... variables, a sitecustomize, the user's site-packages and the files of the current folder
+are for the commands. Only execve(2) undoes what they have already done to this process: it ends threads, frees memory,
+closes descriptors and resets handlers. The pid, the blocked signals and the pending signals stay. `muinit.__main__`
+decides whether this is needed. The commands get the environment, the signal mask and the descriptors of our caller
+unchanged.
 
-This module runs in the interpreter that we leave, so it imports only what is built into Python.
+This module runs in the interpreter that we leave, so it imports only modules that are built into Python.
 """
 
 import posix
@@ -28,8 +28,8 @@ def isolate(mask: set[int]) -> set[int]:
     """Become an isolated interpreter; return the signal mask of our caller. `mask` is what this process found.
 
     It returns in the new interpreter. If that cannot be executed, it writes a warning and returns in this one, with
-    the folders of the commands at the end of sys.path. Until execve(2), a thread that a sitecustomize has started can
-    take a signal: we block signals only in our own thread.
+    the folders of the commands at the end of sys.path. Before execve(2), a signal may still go to a thread that a
+    sitecustomize has started: we can block signals only in our own thread.
     """
     options: dict[str, str | bool] = sys._xoptions  # noqa: SLF001
     if _MARK in options:
@@ -48,12 +48,13 @@ def isolate(mask: set[int]) -> set[int]:
     return mask
 
 
-# What we import besides Python's own library, and a part by which we know it: a command can have a transitions.py, too.
+# The packages that we import besides Python's own library, each with a part that only the real one has: a command may
+# have a transitions.py, too.
 _OURS = {"muinit": "muinit.isolated", "statechart": "statechart.chart", "transitions": "transitions.core", "six": "six"}
 
 
 class _Finder:
-    """Finds only these packages, so that nothing else in their folders is imported (for sys.meta_path)."""
+    """For sys.meta_path: finds these packages and nothing else in their folders."""
 
     def __init__(self, homes: dict[str, str]) -> None:
         self._homes = homes
@@ -107,10 +108,11 @@ def _execute(mask: set[int]) -> str:
 
 
 def _interpreter(environment: dict[bytes, bytes]) -> str:
-    """The file of an interpreter that starts with -I. After execve(2) it would be too late to see that it does not.
+    """The file of an interpreter that starts with -I. Raises OSError if none does.
 
-    Two things make it doubtful. Python takes argv[0] for its own path, and some callers put another word there. And
-    Python may find its library only with PYTHONHOME. Then we try it in a child. Raises OSError if it does not start.
+    After execve(2) it would be too late to find out, and two things can go wrong. Python takes argv[0] for its own
+    path, but some callers put another word there. And Python may find its library only with the help of PYTHONHOME. If
+    either is possible, we first try it in a child.
     """
     this = ""
     try:
@@ -121,7 +123,7 @@ def _interpreter(environment: dict[bytes, bytes]) -> str:
         same = False
     if same and not any(environment.get(name) for name in (b"PYTHONHOME", b"PYTHONPLATLIBDIR")):
         return sys.executable
-    signal(SIGCHLD, SIG_DFL)  # some callers leave it ignored, and then waitpid(2) gets no status
+    signal(SIGCHLD, SIG_DFL)  # some callers leave it ignored, and then waitpid(2) has no status
     closed = [(posix.POSIX_SPAWN_CLOSE, fd) for fd in (0, 1, 2)]
     script = "import logging, sys; sys.exit(not sys.flags.isolated)"  # logging needs a good part of the library
     for file in filter(None, (this, sys.executable)):
@@ -133,8 +135,8 @@ def _interpreter(environment: dict[bytes, bytes]) -> str:
 
 
 def _rename(name: str) -> None:
-    """Keep our name for ps(1) and pkill(1): the kernel named us after the script, and execve(2) after Python."""
-    if name != "__main__.py":  # python -m: the name was Python's before, too
+    """Keep our name for ps(1) and pkill(1): the kernel had named us after the script, and now after Python."""
+    if name != "__main__.py":  # with `python -m` the name was Python's before, too
         try:
             with open("/proc/self/comm", "wb") as file:
                 file.write(name.encode("utf-8", "surrogateescape"))
@@ -145,9 +147,9 @@ def _rename(name: str) -> None:
 def callers_environment() -> dict[bytes, bytes]:
     """The environment that this process was executed with, in order.
 
-    Python changes LC_CTYPE if the locale is "C" (PEP 538), as a container's is, and a sitecustomize may change more.
-    Without a /proc, or if a program has overwritten what /proc/self/environ shows (setproctitle does), this is the
-    environment as it is now.
+    If the locale is "C", as in most containers, Python changes LC_CTYPE (PEP 538), and a sitecustomize may change more.
+    Without a /proc, or if a program has overwritten the memory behind /proc/self/environ (setproctitle does), this is
+    the environment as it is now.
     """
     entries = [name + b"=" + value for name, value in posix.environ.items()]
     try:
@@ -160,7 +162,7 @@ def callers_environment() -> dict[bytes, bytes]:
     environment: dict[bytes, bytes] = {}
     for entry in entries:
         name, equals, value = entry.partition(b"=")
-        if name and equals:  # Python passes on only NAME=VALUE; of two with one name, getenv(3) finds the first
+        if name and equals:  # Python passes on only NAME=VALUE; if two have the same name, getenv(3) finds the first
             environment.setdefault(name, value)
     return environment
 

@@ -230,7 +230,7 @@ class Loop:
 
     def _look_at_the_clock(self) -> None:
         if self._deadline is not None and self._time_left() == 0:
-            self._reap()  # those that died of the signal they got when they were adopted, a moment ago
+            self._reap()  # an orphan may have died of the signal that it got when it was adopted, a moment ago
             self._time_is_up()
 
     def _time_is_up(self) -> None:

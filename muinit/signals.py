@@ -1,7 +1,7 @@
 """Which signals exist, and what they are called. What each means to muinit is in `statechart.meanings`.
 
-The numbers come from `_signal`, the C module beneath `signal`: `signal` turns each of them into an enum
-first, and that is 5 ms before the first command is started (measured, Python 3.11).
+The numbers come from `_signal`, the C module beneath `signal`. `signal` turns each of them into a member of an enum,
+which costs 5 ms before the first command is started (measured, Python 3.11).
 """
 
 import _signal
@@ -17,7 +17,7 @@ SIGTSTP: int = _signal.SIGTSTP
 RTMIN: int = _signal.SIGRTMIN
 RTMAX: int = _signal.SIGRTMAX
 
-# 32 and 33 are missing here: the C library keeps them for its threads.
+# Without 32 and 33: the C library keeps them for its threads.
 ALL: frozenset[int] = frozenset(map(int, _signal.valid_signals()))
 
 NUMBERS: dict[str, int] = {
@@ -25,17 +25,17 @@ NUMBERS: dict[str, int] = {
     for name, number in sorted(vars(_signal).items())
     if name.startswith("SIG") and not name.startswith("SIG_")
 }
-# Where a number has two names, the one of signal(7)'s own table is printed.
+# If a number has two names, print the one in the table of signal(7).
 _NAMES = {number: name for name, number in NUMBERS.items()} | {
     NUMBERS[name]: name for name in ("ABRT", "CHLD", "IO", "SYS")
 }
 
-# Python ignores these two when it starts.
+# Python ignores these two when it starts, and does not record what they were before.
 IGNORED_BY_PYTHON = frozenset({NUMBERS["PIPE"], NUMBERS["XFSZ"]})
 
 
 def name(number: int) -> str:
-    """The name of a signal as people write it: SIGTERM, SIGRTMIN+3; "signal 16" where Python knows no name."""
+    """The name of a signal as people write it: SIGTERM, SIGRTMIN+3; "signal 16" if Python knows no name."""
     if number in _NAMES:
         return f"SIG{_NAMES[number]}"
     return f"SIGRTMIN+{number - RTMIN}" if RTMIN < number < RTMAX else f"signal {number}"
@@ -44,13 +44,13 @@ def name(number: int) -> str:
 def number(word: str) -> int:
     """The number of a signal: from TERM, SIGTERM, RTMIN+3, RTMAX-2 (in either case) or a number.
 
-    Raises ValueError where `word` is no signal that a process can be sent.
+    Raises ValueError if `word` is not a signal that can be sent to a process.
     """
     base, plus, offset = word.upper().removeprefix("SIG").partition("+")
     if not plus:
         base, minus, offset = base.partition("-")
         plus = minus
-    if not word.isascii():  # some other letters are these in upper case
+    if not word.isascii():  # the upper case of some other letters is ASCII
         raise ValueError(word)
     if word.isdigit():
         value = int(word)
@@ -68,5 +68,5 @@ def number(word: str) -> int:
 
 
 def by_name() -> dict[str, int]:
-    """Every signal of this machine, in the order of the numbers."""
+    """The number of every signal of this machine by its name, in the order of the numbers."""
     return {name(number): number for number in sorted(ALL)}

@@ -1,4 +1,4 @@
-"""The loop on a kernel that answers by script: what no real kernel does on demand."""
+"""The loop on a kernel that follows a script, and so does what no real kernel does on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGCHLD, SIGCONT = 1, 2, 9, 15, 17, 18
 
 
 class Scripted:
-    """A kernel with two commands, 7 and 8. Each wake is an action on it that returns the signals that came."""
+    """A kernel with two commands, 7 and 8. At each wake an action changes it, and returns the signals that came."""
 
     def __init__(self, *wakes: Callable[[Scripted], list[int]]) -> None:
         self.wakes = iter(wakes)
@@ -25,7 +25,7 @@ class Scripted:
         self.on_kill: dict[tuple[int, int], Callable[[], object]] = {}
         self.forbidden: set[int] = set()
         self.grandchildren: list[int] = []
-        self.later: dict[int, int] = {}  # start times of processes that have a pid again
+        self.later: dict[int, int] = {}  # start times of processes whose pid was used before
         self.clock = 0.0
 
     def die(self, pid: int, status: int) -> None:
@@ -33,7 +33,7 @@ class Scripted:
         self.dead.append((pid, status))
 
     def run(self, steps: tuple[int, ...] = (SIGTERM, SIGKILL), forward: tuple[int, ...] = ()) -> tuple[int, str]:
-        """Run the real loop on it: the exit status, and what was said."""
+        """Run the real loop on it. Return the exit status and what was said."""
         said: list[str] = []
         lifecycle = Lifecycle([Command(["a"], 7), Command(["b"], 8)], steps, 2.0)
         meaning = meanings(signals.by_name(), forward, init=True)
@@ -109,7 +109,7 @@ def time_passes(kernel: Scripted) -> list[int]:
 
 @pytest.mark.parametrize("when", [SIGTERM, SIGCONT, SIGINT])
 def test_an_orphan_that_comes_while_signals_are_sent_gets_the_steps_signal(when: int) -> None:
-    """It may be in a list of children already for the SIGCONT, or for a signal forwarded meanwhile."""
+    """It may be in the list of children already when SIGCONT follows, or when a signal is forwarded meanwhile."""
     kernel = Scripted(comes(SIGTERM), comes(SIGINT), time_passes, comes())
     kernel.on_kill[7, when] = lambda: kernel.alive.append(9)
     assert kernel.run()[0] == 137
@@ -128,7 +128,7 @@ def test_a_signal_that_nobody_named_is_said_once() -> None:
 
 
 def test_the_unasked_are_asked_before_they_are_killed() -> None:
-    """A grandchild gets the step's signal when its time is up; adopted later, it does not get it again."""
+    """A grandchild gets the step's signal when the time of the step is up. Adopted later, it does not get it again."""
     kernel = Scripted(comes(SIGTERM), time_passes, comes(), time_passes, comes())
     kernel.grandchildren = [9]
     kernel.on_kill[9, SIGCONT] = lambda: kernel.alive.append(9)
@@ -154,7 +154,7 @@ def test_nobody_waits_for_one_that_may_not_be_asked() -> None:
     assert kernel.clock == 2.0
 
 
-def test_who_ended_just_in_time_is_not_out_of_time() -> None:
+def test_a_child_that_ended_just_in_time_is_not_out_of_time() -> None:
     """The clock has run out, and so has the last child: nobody is killed, and nothing is given up."""
 
     def both(kernel: Scripted) -> list[int]:
@@ -190,7 +190,7 @@ def test_an_orphan_with_the_pid_of_one_that_was_reaped_is_another() -> None:
 
 
 def test_one_that_slips_through_a_search_is_named_by_the_next() -> None:
-    """/proc is no snapshot."""
+    """/proc is no snapshot: a search may miss a process."""
     kernel = Scripted(comes(SIGTERM), time_passes)
     looks = iter([[], [], [7]])
     kernel.whole_tree = lambda: ([], next(looks))  # type: ignore[method-assign]
@@ -214,7 +214,7 @@ def test_what_the_last_look_has_killed_is_reaped_before_the_time_is_up() -> None
     assert kernel.run(steps=(SIGTERM,))[0] == 0
 
 
-def test_who_may_not_be_signalled_is_named_once() -> None:
+def test_a_child_that_may_not_be_signalled_is_named_once() -> None:
     kernel = Scripted(comes(SIGTERM), ends(7, 0, SIGCHLD), time_passes, time_passes)
     kernel.forbidden = {8}
     code, said = kernel.run(steps=(SIGTERM, SIGINT))

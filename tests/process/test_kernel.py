@@ -1,4 +1,4 @@
-"""The module with the system calls, on the real kernel; and a stderr that never blocks."""
+"""The door to the kernel, on the real kernel; and a stderr that never blocks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_long_line_is_cut_where_it_shows() -> None:
 
 @pytest.mark.parametrize("letter", ["\u20ac", "e\u0301", "\n"], ids=["three bytes", "two characters", "an escape"])
 def test_a_long_line_is_cut_between_letters(letter: str) -> None:
-    """Wherever the cut falls, and with the number of the dropped lines, which stands behind it."""
+    """Wherever the cut falls, and even if the number of dropped lines follows it."""
     expected = {"\u20ac": "\u20ac", "e\u0301": "e\u0301", "\n": "\\n"}[letter]
     for before in range(6):
         script = (
@@ -119,7 +119,7 @@ def test_the_tree_lists_parents_first_and_everyone_once() -> None:
 
 
 def test_a_descendant_is_signalled_only_if_it_is_still_the_same() -> None:
-    """Its parent reaps it, not we: somebody else may have its pid by now. The start time tells."""
+    """Its parent reaps it, not muinit, so another process may have its pid by now. The start time tells."""
     script = (
         "r, w = os.pipe(); os.set_inheritable(w, True)\n"
         "k.spawn(['sh', '-c', f'sleep 60 & echo $! >&{w}; wait'])\n"
@@ -134,7 +134,7 @@ def test_a_descendant_is_signalled_only_if_it_is_still_the_same() -> None:
 
 
 def test_more_children_than_a_page_of_proc_holds() -> None:
-    """The kernel gives the list a page at a time."""
+    """The kernel gives the list one page at a time."""
     script = (
         "pids = []\n"
         "def once():\n"
@@ -171,8 +171,8 @@ def test_a_refused_subreaper_is_said() -> None:
     assert "warning: prctl(PR_SET_CHILD_SUBREAPER) failed" in done.stderr
 
 
-def test_those_that_resume_are_all_children() -> None:
-    """An orphan that was stopped too: whoever continues muinit means all that are in its care."""
+def test_all_children_are_resumed() -> None:
+    """Also an orphan that was stopped: a person who continues muinit means all its children."""
     with Run(kid("A", "orphan O,setsid,CONT=say,TERM=exit 0", "CONT=say", "TERM=exit 0")) as it:
         it.ready("A", "O")
         it.kill("O", signal.SIGSTOP)
@@ -197,7 +197,7 @@ def test_a_process_is_described_whatever_its_name() -> None:
 
 
 def test_a_signal_that_stops_stops_the_starting_after_the_first() -> None:
-    """SIGTERM does, and whatever else stops this run; SIGINT is forwarded, to those that are started."""
+    """SIGTERM does, and so does any signal that stops this run. SIGINT is forwarded to the commands once they run."""
     script = (
         "from muinit import __main__ as m, options\n"
         "def started(*words):\n"

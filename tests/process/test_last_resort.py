@@ -1,4 +1,4 @@
-"""muinit is broken, or has run out of something: whatever it is, nobody is left behind, and one line says so."""
+"""If muinit is broken, or has run out of something, it leaves no process behind, and says so in one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cast.harness import PATIENCE, ROOT, Run, kernel_says, kid, status, ta
 from tests.process.test_shortage import COMET
 from tests.process.test_terminal import Screen
 
-# Become muinit with a bug in it. BUG breaks something; the command line follows.
+# Become muinit with a bug in it. The command line of muinit follows this script.
 BROKEN = (
     "import sys; from muinit import __main__ as m, children, kernel, loop, selfpipe, terminal\n{bug}\n"
     "sys.argv = ['muinit', *sys.argv[1:]]; m.run()"
@@ -25,7 +25,7 @@ IN_THE_LOOP = "def bug(*_): raise {error}\nloop.Loop._arrived = bug"
 
 
 class Broken(Run):
-    """A run of a muinit with a bug: once it is ready, any signal finds it."""
+    """A run of a muinit with a bug. Any signal that comes once it is ready triggers the bug."""
 
     def __init__(self, bug: str, *commands: list[str], options: str = "", pid1: bool = False) -> None:
         self.program = [sys.executable, "-c", BROKEN.format(bug=bug)]
@@ -43,7 +43,7 @@ class Broken(Run):
 
 
 def test_a_bug_is_no_reason_to_crash_a_database(pid1: bool) -> None:
-    """Everybody is asked, also orphans and what a shell keeps its SIGTERM from, and has the time to end."""
+    """Everybody is asked and has time to end: orphans, too, and a program whose shell keeps SIGTERM to itself."""
     shell = ["bash", "-c", f"trap 'echo A trapped; exit 0' TERM; {shlex.join(kid('D', 'TERM=exit 0'))}; echo A goes on"]
     commands = shell, kid("B", "orphan O,TERM=exit 0,setsid", "TERM=exit 0")
     with Broken(IN_THE_LOOP.format(error="RuntimeError('a bug')"), *commands, options="-t 4", pid1=pid1) as it:
@@ -75,7 +75,7 @@ def test_nobody_is_asked_twice() -> None:
 
 
 @pytest.mark.parametrize(("options", "least", "most"), [("-t 0", 0, 8), ("-t 0.5", 0.5, 8), ("-t inf", 9.9, 18)])
-def test_who_does_not_stop_is_killed(options: str, least: float, most: float, pid1: bool) -> None:
+def test_a_process_that_does_not_stop_is_killed(options: str, least: float, most: float, pid1: bool) -> None:
     """After -t, or 10 s if that is longer."""
     deaf = kid("A", "kid B,TERM=ignore", "orphan C,TERM=ignore,setsid", "TERM=ignore")
     with Broken(IN_THE_LOOP.format(error="RuntimeError('a bug')"), deaf, options=options, pid1=pid1) as it:
@@ -100,7 +100,7 @@ def test_who_does_not_stop_is_killed(options: str, least: float, most: float, pi
     ],
 )
 def test_the_last_resort_has_its_own_way_where_the_rest_is_broken(bug: str) -> None:
-    """Who ends at SIGTERM, who has to be killed, and a child in its group that is not our own."""
+    """It stops a child that ends at SIGTERM, one that must be killed, and a grandchild in the group of that one."""
     bugs = (
         f"{IN_THE_LOOP.format(error='RuntimeError')}\nwait = kernel.Kernel.wait\n"
         f"def waiting(*a):\n    {bug}; return wait(*a)\nkernel.Kernel.wait = waiting"
@@ -146,7 +146,7 @@ def test_without_adoption_the_descendants_are_found_while_they_have_parents() ->
         assert it.end() == 1
 
 
-def test_who_forks_faster_than_it_can_be_listed(pid1: bool) -> None:
+def test_a_process_that_forks_faster_than_it_can_be_listed(pid1: bool) -> None:
     comet = ["sh", "-c", '"$@"; exec sleep 60', "sh", sys.executable, "-I", "-S", "-c", COMET]
     with Broken(IN_THE_LOOP.format(error="RuntimeError(1)"), comet, options="-t 0.2", pid1=pid1) as it:
         assert it.end() == 1, "its first death is the signal"
@@ -154,7 +154,7 @@ def test_who_forks_faster_than_it_can_be_listed(pid1: bool) -> None:
 
 
 def test_the_terminal_is_taken_back() -> None:
-    """Who was given it is reaped by other means than usual here, and the shell around muinit reads on."""
+    """The owner of the terminal is not reaped in the usual way here, and yet the shell around muinit can read."""
     bug = (
         "def bug(*_): raise RuntimeError\nwait = kernel.Kernel.wait\n"
         "def waiting(*a):\n    children.Children.reap = bug; return wait(*a)\n"
@@ -224,7 +224,7 @@ def test_wherever_it_is_raised(place: str, error: str) -> None:
 
 
 def test_python_adds_no_line_of_its_own() -> None:
-    """It tells of errors in finalizers, on a stderr that can block."""
+    """Python reports errors in finalizers on stderr, which can block."""
     bug = (
         "class Bad:\n    def __del__(self): 1 / 0\n"
         "def bug(*_):\n    Bad()\n    raise RuntimeError('a bug')\nloop.Loop._arrived = bug"
@@ -243,7 +243,7 @@ def test_soon_after_the_start(place: str) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_between_two_commands(when: str) -> None:
-    """The first one runs; what fails is the start of the second, also when the kernel has just made its process."""
+    """The first command runs. The start of the second fails, before or just after the kernel has made its process."""
     bug = (
         "import os; spawn = os.posix_spawnp; n = []\n"
         "def bug(*a, **k):\n"
@@ -306,7 +306,7 @@ for n in {numbers}:
 
 
 def sweep(prepare: str, numbers: range) -> list[tuple[int, int, int, str]]:
-    """What comes of it when each of these fails in turn: code, number of survivors and of lines, the line."""
+    """What happens if each of these fails in turn: exit code, number of survivors, number of lines, the lines."""
     script = SWEEP.format(prepare=prepare, numbers=numbers)
     argv = [sys.executable, "-c", script, "-t", "1", "---", "sleep", "60", "---", "sh", "-c", "sleep 60 & exit 0"]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=True, timeout=PATIENCE * 2)
@@ -318,7 +318,7 @@ def sweep(prepare: str, numbers: range) -> list[tuple[int, int, int, str]]:
 @pytest.mark.parametrize("error", ["ImportError", "MemoryError"])
 @pytest.mark.parametrize("forever", [True, False], ids=["from then on", "once"])
 def test_every_import_fails_in_turn(error: str, *, forever: bool) -> None:
-    """From the first line of main on: before that nothing was started that could be left behind."""
+    """From the first line of main on. Before that, nothing has been started that could be left behind."""
     runs = sweep(f"{IMPORTS}\nerror, forever = {error}, {forever}", range(0, 150, 3))
     for number, (code, left, lines, said) in enumerate(runs):
         assert (code in (0, 1), left) == (True, 0), (number, code, left, said)
@@ -364,7 +364,7 @@ def test_little_address_space(limit: int) -> None:
 
 @pytest.mark.parametrize("limit", [0, 1 << 20, 16 << 20])
 def test_an_address_space_that_is_taken_away(limit: int, pid1: bool) -> None:
-    """By prlimit(2), from a muinit that runs. The last resort has to find its memory within."""
+    """By prlimit(2), while muinit runs. The last resort must do with the memory that muinit has."""
     commands = kid("A", "TERM=exit 0"), kid("B", "orphan O,TERM=ignore,setsid", "TERM=exit 0")
     with Run(*commands, options="-t 0.5", pid1=pid1) as it:
         it.ready("A", "B", "O")
@@ -375,7 +375,7 @@ def test_an_address_space_that_is_taken_away(limit: int, pid1: bool) -> None:
 
 
 def test_a_full_heap_has_the_reserve(pid1: bool) -> None:
-    """All that can be had is taken; then something breaks. What /proc says is still read."""
+    """Something takes all memory that is left, and breaks. /proc can still be read."""
     bug = (
         "import os, resource\n"
         "hoard = []\n"
@@ -399,7 +399,7 @@ def test_a_full_heap_has_the_reserve(pid1: bool) -> None:
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_descriptors_that_are_taken_away(broken: bool) -> None:
-    """Nothing new can be opened: the children are listed by what is open."""
+    """Nothing new can be opened. The children are listed through a file that is open already."""
     bug = IN_THE_LOOP.format(error="RuntimeError('a bug')") if broken else ""
     commands = kid("A", "orphan O,TERM=exit 0,setsid", "TERM=exit 0"), kid("B", "orphan P,TERM=ignore,setsid")
     with Broken(bug, *commands, options="-t 0.5") as it:
@@ -411,7 +411,7 @@ def test_descriptors_that_are_taken_away(broken: bool) -> None:
 
 
 def test_without_a_descriptor_everybody_is_asked(pid1: bool) -> None:
-    """Two of our own are given up, to list those who are not its children."""
+    """Two descriptors are given up, so that the descendants that are not children can be listed."""
     bug = (
         "import os\n"
         "def bug(*_):\n"
@@ -463,8 +463,8 @@ def test_without_ctypes_there_is_the_warning(error: str) -> None:
 @pytest.mark.parametrize(
     ("place", "options"),
     [
-        ("parse", ""),
-        ("parse", "--no-such-option"),
+        ("m.parse", ""),
+        ("m.parse", "--no-such-option"),
         ("m._open_trace", "--trace-file run.jsonl"),
         ("m._show", "--help"),
         ("termination.TerminationLog.__init__", "--termination-log=log"),
@@ -472,8 +472,8 @@ def test_without_ctypes_there_is_the_warning(error: str) -> None:
     ],
 )
 def test_an_internal_error_before_anything_was_started(place: str, options: str, tmp_path: Path) -> None:
-    """While the command line is read, while a mistake in it is told, and while files are opened."""
-    bug = f"from muinit import cli, termination\ndef bug(*_): raise RuntimeError('a bug')\n{place} = bug"
+    """While the command line is read, while a mistake in it is reported, and while files are opened."""
+    bug = f"from muinit import termination\ndef bug(*_): raise RuntimeError('a bug')\n{place} = bug"
     with Broken(bug, ["touch", str(tmp_path / "started")], options=options) as it:
         it.end_with("RuntimeError: a bug")
     assert not (tmp_path / "started").exists()

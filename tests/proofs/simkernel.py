@@ -1,7 +1,7 @@
 """A simulated kernel: processes, signals and a clock that exist only here, and move only as `random` says.
 
-`SimKernel` is `muinit.kernel.Kernel` with every system call replaced; what is computed there from the answers
-(`children`, `whole_tree`, `describe`, `typed_stop`, `resume`) is the real code. Three rules of this file:
+`SimKernel` is `muinit.kernel.Kernel` with every system call replaced. What the rooms behind that door compute from the
+answers (`children`, `whole_tree`, `describe`, `typed_stop`, `resume`) is the real code. Three rules of this file:
 
 1. Between any two system calls of muinit the world may move on (`gap`): that is where races are.
 2. What is drawn is drawn with `random()`, and 0.0 is the quiet answer: a `random` that always says 0.0 makes a
@@ -9,7 +9,7 @@
 3. A time in a program is a hint: what is to come next may come early, in a gap, because a real clock may as well
    have been slow there. So nothing that muinit may rely on rests on the order of two programs.
 
-Every process remembers what muinit sent it (`Process.sent`), for those who check.
+Every process remembers what muinit sent it (`Process.sent`), for the properties that are checked.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Do:
 
 @dataclass(slots=True)
 class Program:
-    """What a process does: its reactions by signal (else the default), and in a row what it does by itself, when."""
+    """What a process does: how it reacts to signals (else by default), and what it does by itself, and when."""
 
     name: str
     reactions: Mapping[int, Do] = field(default_factory=dict)
@@ -330,20 +330,20 @@ class SimKernel(Kernel):
         self._sequence = 0
         self._ready: list[Process] = []  # those with something to act on
         self._news: list[int] = []  # signals pending for muinit
-        # What the real one has, for its code that is used here
+        # The rooms behind the door
         self._pid = 1
         self._procfs: SimProcfs = SimProcfs(self, usable=proc)
         self._terminal: SimTerminal = SimTerminal(present=terminal)
         self._children: SimChildren = SimChildren(self, self._procfs, self._terminal)
         self._caught: frozenset[int] = frozenset()
-        # What happened, for those who check
+        # What happened, for the properties that are checked
         self.everybody: list[Process] = []
         self.commands: list[Process] = []
         self.reaped: list[Process] = []  # commands, in this order
         self.reaped_orphans: list[Process] = []
         self.reaps: list[int] = []  # the number of the last call of each reap()
         self.wronged: list[str] = []  # signals to somebody who is not our descendant
-        self.refused: set[tuple[Process, int]] = set()  # whom we may not signal, and the signal that we tried
+        self.refused: set[tuple[Process, int]] = set()  # a process that we may not signal, and the signal that we tried
         self.reused = 0  # pids that were given a second time
         self.said: list[str] = []
         self.suspended = 0.0  # seconds
@@ -395,7 +395,7 @@ class SimKernel(Kernel):
         return False
 
     def _pass(self, until: float) -> bool:
-        """Let the next thing happen, and time pass for it; False where there is none up to this time."""
+        """Let the next thing happen, and time pass for it; False if there is none up to this time."""
         if not self._ready and self._events and self._events[0][0] <= until:
             self.clock = max(self.clock, self._events[0][0])
         return self._move(until)
@@ -407,7 +407,7 @@ class SimKernel(Kernel):
     # Processes
 
     def _new_pid(self) -> int:
-        """The next free pid, in a circle; now and then any other, for there are others who fork. 0: there is none."""
+        """The next free pid, in a circle; now and then any other, because others fork too. 0: there is none."""
         taken = set(self.table)
         for process in self.table.values():
             taken.add(process.group)
@@ -575,12 +575,12 @@ class SimKernel(Kernel):
         if self.freed is not None:
             self.freed.append(process.pid)
         elif process.ours and self._random() > self._roomy:
-            self._last_pid = process.pid - 1  # the next who forks has it,
-            if self._random() > 0.4:  # and that is most often a stranger, at once
+            self._last_pid = process.pid - 1  # the next process that is forked has it,
+            if self._random() > 0.4:  # and most often that is a stranger, at once
                 self._stranger_comes(process.pid)
 
     def _stranger_comes(self, pid: int) -> None:
-        """Somebody who is none of ours gets this pid, if nobody has it, nor a group of that number."""
+        """A process that is not ours gets this pid, unless a process or a group has that number."""
         if any(pid in (one.pid, one.group, one.session) for one in self.table.values()):
             return
         if not self._procfs.usable and any(one.pid == pid for one in self.commands):
@@ -665,7 +665,7 @@ class SimKernel(Kernel):
         return [process for process in self.table.values() if process.group == group and process is not self.us]
 
     def send_from_us(self, targets: Iterable[Process], signum: int) -> None:
-        """What kill(2) does for muinit: ESRCH where there is nobody, EPERM where all refuse."""
+        """What kill(2) does for muinit: ESRCH if there is nobody, EPERM if all refuse."""
         targets = list(targets)
         allowed = False
         for process in targets:
@@ -730,7 +730,7 @@ class SimKernel(Kernel):
             pass
         arrived = [signum for signum in self._news if signum in self._caught]
         self._news = []
-        # A handler's frame is put on those of the signals before it: so the last one runs first.
+        # The kernel puts the frame of each handler on top of the one before, so the last one runs first.
         arrived.sort(reverse=True)
         if len(arrived) > 1 and self._random() > 0.5:  # those that came while we waited run as they came
             index = int(self._random() * len(arrived))

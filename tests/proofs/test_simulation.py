@@ -1,4 +1,4 @@
-"""The simulation: as many histories as fit; that it finds bugs; and that its kernel does what the real one does."""
+"""The simulation: many histories, bugs that it must find, and a comparison of its kernel with the real one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.proof
 
 
 def test_seeds() -> None:
-    """What holds in every history holds in each of these."""
+    """The properties hold in every history that fits into the time."""
     deadline = time.monotonic() + SECONDS
     seed = 0
     while time.monotonic() < deadline:
@@ -45,12 +45,12 @@ def test_seeds() -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_histories_that_shrink(rand: random.Random) -> None:
-    """The same, where hypothesis draws: what it finds it makes short."""
+    """The same, but hypothesis draws the histories, and makes short what it finds."""
     play(rand.random)
 
 
 def test_a_seed_replays_exactly() -> None:
-    """All that a history depends on is its seed."""
+    """A history depends on nothing but its seed."""
     for seed in range(20):
         first: list[str] = []
         again: list[str] = []
@@ -61,7 +61,7 @@ def test_a_seed_replays_exactly() -> None:
 
 
 def test_a_child_that_has_the_pid_of_a_former_descendant_is_signalled() -> None:
-    """B was listed as a grandchild; now its pid is that of C, which we adopt: the start time of B is not asked for."""
+    """B was listed as a grandchild. Now C, which we adopt, has its pid: the start time of B does not count any more."""
     kernel = SimKernel(lambda: 0.0, pids=3)
     script = [
         (at, Do("fork", child=Program(name, script=[(0.5, Do("exit"))]))) for at, name in ((0.0, "B"), (1.0, "C"))
@@ -96,7 +96,7 @@ def test_sigkill_takes_one_look_at_proc() -> None:
     assert kernel._procfs.looks == len(kills)
 
 
-# Bugs that are put into the loop. Each overrides the methods of `Loop` at whose place the bug is.
+# Bugs that are put into the loop. Each is a loop in which one method is wrong.
 
 
 class RelayMakesChildrenKnown(Loop):
@@ -334,7 +334,7 @@ MISJUDGED: dict[str, tuple[type, str, object]] = {
 
 @pytest.mark.parametrize("what", MISJUDGED)
 def test_a_wrong_exit_status_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rule of the exit status is stated twice, here by what really happened: the two would differ."""
+    """The simulation states the rule of the exit status once more, by what really happened, so a wrong rule differs."""
     monkeypatch.setattr(*MISJUDGED[what])
     assert first_failure().startswith("The exit status")
 
@@ -343,7 +343,7 @@ def test_a_wrong_exit_status_is_found(what: str, monkeypatch: pytest.MonkeyPatch
 
 
 class Scenario(NamedTuple):
-    """Commands, by the rules of `tests/cast/kid.py`; and then, one at a time, who gets which signal from outside."""
+    """Commands, by the rules of `tests/cast/kid.py`, and deeds: which process gets which signal from outside."""
 
     what: str
     commands: tuple[tuple[str, ...], ...]
@@ -351,8 +351,8 @@ class Scenario(NamedTuple):
     options: str = ""
 
 
-# Where two end by one signal, only chance says whether muinit sees them together: here each ends by itself, or both
-# while muinit is stopped.
+# If two commands end by one signal, it is chance whether muinit sees them together. So here each ends by itself, or
+# both end while muinit is stopped.
 SCENARIOS = [
     Scenario("a plain exit", (("A", "USR1=exit 3"), ("B",)), (("A", "USR1"),)),
     Scenario("told to stop, dies of it", (("A",),), (("muinit", "TERM"),)),
@@ -406,7 +406,7 @@ SCENARIOS = [
 
 
 class Told(NamedTuple):
-    """What can be compared: the trace without times and pids, the exit status, who spoke."""
+    """What can be compared: the trace without times and pids, the exit status, the words of the kids."""
 
     trace: list[str]
     code: int
@@ -414,14 +414,14 @@ class Told(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What was said, by the kids and in the trace, when all was quiet again after a deed."""
+    """What the kids and the trace had said when all was quiet again after a deed."""
 
     words: list[str]
     lines: int
 
 
 def program(name: str, *rules: str) -> Program:
-    """What kid.py does by these rules."""
+    """A program that does what kid.py does by these rules."""
     reactions, script, end = {}, [], []
     for rule in rules:
         verb, _, rest = rule.partition(" ")
@@ -440,10 +440,10 @@ def program(name: str, *rules: str) -> Program:
 
 
 def plain(lines: list[str], names: dict[int, str]) -> list[str]:
-    """The lines of a trace, without times; processes by their names.
+    """The lines of a trace, without times, and with the names of processes instead of their pids.
 
-    Left out is what is chance: when orphans are seen while the commands run, and who is in the middle of a double
-    fork, and has no name.
+    Matters of chance are left out: when orphans are seen while the commands run, and processes in the middle of a
+    double fork, which have no name.
     """
     found = []
     for each in lines:
@@ -524,12 +524,12 @@ def real(scenario: Scenario, stages: list[Stage]) -> Told:
 
 
 def said(it: Run) -> str:
-    """What muinit said so far. Not `err`: it moves the place at which muinit writes."""
+    """What muinit has said so far."""
     return os.pread(it.stderr.fileno(), 1 << 20, 0).decode()
 
 
 def act(it: Run, whom: str, word: str) -> None:
-    """Send the signal from outside, and wait until what it stops or kills at once is stopped or dead."""
+    """Send the signal from outside. If it stops or kills at once, wait until the process is stopped or dead."""
     number = signals.number(word)
     if whom == "muinit":
         it.signal(number)
@@ -553,7 +553,7 @@ def act(it: Run, whom: str, word: str) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.what)
 def test_the_simulated_kernel_does_what_the_real_one_does(scenario: Scenario) -> None:
-    """The same scenario gives the same trace, exit status and words of the kids on both."""
+    """On both, a scenario gives the same trace, exit status and words of the kids."""
     told, stages = simulated(scenario)
     assert len(told.trace) > 2
     assert real(scenario, stages) == told
