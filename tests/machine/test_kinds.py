@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from math import inf
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from muinit import signals
+from muinit.loop import Loop
 from statechart import effects, events
 from statechart.chart import CHART, State
 from statechart.effects import EFFECTS, Effect
@@ -22,8 +24,10 @@ from statechart.traces import read, write
 from statechart.values import Stage
 from statechart.words.decision import line, parts
 from statechart.words.story import Story
+from tests.cast.harness import ROOT
 from tests.cast.traces import KINDS
 from tests.proofs import verify
+from tests.proofs.simkernel import SimKernel
 
 # Kinds that have nothing to say somewhere, and why. A kind that is neither said nor here fails a test.
 NO_STORY = {"drained": "the last line follows at once"}
@@ -170,6 +174,14 @@ def test_every_event_is_drawn(event: Event) -> None:
     picture(trace)
     lives = Lives(trace)
     assert bool(lives.signals) == bool(event.mark)
+
+
+def test_the_loop_produces_every_kind_of_event_and_performs_every_kind_of_effect() -> None:
+    tree = ast.parse((ROOT / "muinit/loop.py").read_text())
+    calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert {kind.__name__ for kind in EVENTS.values()} <= calls
+    loop = Loop(SimKernel(lambda: 0.0), begin(), {}, print, started_at=0.0)
+    assert loop._perform.keys() == EFFECTS.keys()
 
 
 def test_the_search_and_the_proof_produce_every_kind_of_event() -> None:
