@@ -39,6 +39,15 @@ FORWARD_BY_DEFAULT = "SIGINT"
 STOP_BY_DEFAULT = ("SIGQUIT", "SIGPWR")
 STOP_BY_DEFAULT_NUMBER = 37
 
+WORDS = {  # what each meaning does, for the docs
+    FORWARD: "forwarded to every command and every adopted orphan",
+    STOP: "starts the termination steps, or starts them over",
+    SUSPEND: "suspends the commands, then muinit: see [the terminal](terminal.md)",
+    RESUME: "resumes the commands",
+    REAP: "tells muinit to reap: it asks the kernel until no dead child is left",
+    SHIELDED: "ignored, as the kernel does it; muinit says so once",
+    NOTHING: "no effect",
+}
 SENDERS = {  # who stops or signals a container with it, for the docs
     "SIGTERM": "`docker stop`, Kubernetes, systemd",
     "SIGINT": "Ctrl-C; Fly.io and Nomad, to stop",

@@ -74,17 +74,6 @@ def synopsis() -> str:
 
 # Signals
 
-WORDS = {
-    meanings.FORWARD: "forwarded to every command and every adopted orphan",
-    meanings.STOP: "starts the termination steps, or starts them over",
-    meanings.SUSPEND: "suspends the commands, then muinit: see [the terminal](terminal.md)",
-    meanings.RESUME: "resumes the commands",
-    meanings.REAP: "tells muinit to reap: it asks the kernel until no dead child is left",
-    meanings.SHIELDED: "ignored, as the kernel does it; muinit says so once",
-    meanings.NOTHING: "no effect",
-}
-
-
 def signal_table() -> str:
     """What a signal means if no option names it, and which options can name it; one row for those that are alike."""
     rows: dict[tuple[str, ...], list[str]] = {}
@@ -95,7 +84,7 @@ def signal_table() -> str:
             "no" if name == "SIGTERM" or why_not(name) else "yes"
             for why_not in (meanings.cannot_be_forwarded, meanings.cannot_stop)
         ]
-        row = WORDS[as_init[number]], WORDS[as_other[number]], *named
+        row = meanings.WORDS[as_init[number]], meanings.WORDS[as_other[number]], *named
         rows.setdefault(row, []).append(name.removeprefix("SIG"))
     cells = [[_ranges(names), *row] for row, names in rows.items()]
     return table(["signals", "as PID 1", "as another process", "`-s`", "`--stop-on`"], *cells)
