@@ -59,7 +59,7 @@ def test_a_row_acts_or_says_why_it_does_not() -> None:
 
 
 def test_only_guards_and_actions_are_called() -> None:
-    """Actions run before the state changes and at no other time; no state has callbacks, nor has the machine."""
+    """Actions run before the state changes and at no other time; neither the states nor the machine have callbacks."""
     for _, arc in rows():
         assert not arc.after
         assert not arc.prepare

@@ -89,7 +89,7 @@ def test_an_orphan_adopted_during_a_step_gets_that_steps_signal() -> None:
     assert play(run, Terminate(TERM), OrphansAdopted(7, 8)) == [STOP_ALL, (SendStep(TERM, CONT, pids=(7, 8)),)]
 
 
-def test_for_an_orphan_adopted_during_sigkill_the_whole_tree_is_killed_again() -> None:
+def test_sigkill_goes_to_the_whole_tree_again_when_an_orphan_is_adopted() -> None:
     run = life()
     assert play(run, Terminate(TERM), Timeout(), OrphansAdopted(7))[2] == (SendStep(KILL, tree=True),)
 

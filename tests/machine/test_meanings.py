@@ -90,7 +90,7 @@ def test_the_signals_that_the_options_refuse(name: str) -> None:
 
 
 def test_what_pid_1_is_shielded_from_kills_other_processes() -> None:
-    """The kernel kills a process that handles nothing by what PID 1 is shielded from and a few fixed signals only."""
+    """A process without handlers dies of the signals that PID 1 is shielded from, and of few others."""
     found = meanings(NUMBERS, [NUMBERS["SIGURG"]], [NUMBERS["SIGURG"]], init=True)
     for number, what in found.items():
         name = signals.name(number)
@@ -120,7 +120,7 @@ def test_the_signals_that_stop_by_default(run: Start, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["INT", "WINCH", "USR1", "HUP", "RTMIN+1", "ALRM", "URG", "TSTP", "PIPE", "RTMAX"])
 def test_a_signal_that_stop_on_names_stops(run: Start, name: str) -> None:
-    """Platforms stop with any signal: `docker stop` sends WINCH to httpd and USR1 to haproxy, Fly.io and Nomad INT."""
+    """Stop signals differ: `docker stop` sends WINCH to httpd's image, USR1 to haproxy's; Fly.io and Nomad send INT."""
     with run(kid("A", "INT=say"), options=f"--stop-on {name}") as it:
         it.ready("A")
         it.signal(signals.number(name))

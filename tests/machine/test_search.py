@@ -135,7 +135,7 @@ def test_a_state_says_what_its_step_sent_and_how_long_it_waits() -> None:
 
 
 def test_the_work_grows_no_faster_than_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each event is handled once, without the events before it being replayed, so 400 steps take one second."""
+    """Each event is handled once, without a replay of all the events before it, so 400 steps take one second."""
     handled = 0
     handle = Lifecycle.handle
 

@@ -1,4 +1,4 @@
-"""make demo: muinit on two real programs, and an explanation of what was seen."""
+"""make demo: run muinit on two real programs, and explain what it printed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ sys.exit("client: and now I fail")
 
 
 def main() -> None:
-    """Run it in a directory of its own."""
-    # Not "#!PYTHON": the kernel cuts that line at 255 bytes, and splits it at a space.
+    """Run the demo in a directory of its own."""
+    # The scripts do not begin with "#!PYTHON", because the kernel cuts that line at 255 bytes and splits it at a space.
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         os.mkfifo("address")
