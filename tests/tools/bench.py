@@ -153,14 +153,14 @@ def rows(runs: int) -> list[Row]:
     as_init = [[*AS_INIT, *argv] for argv in each(*STAMP)]
     both = [floor(*many), muinit(*many)]
     return [
-        Row("first child after, as PID 1", " ms", "1.5", first_child, as_init, 4 * runs),
-        Row("first child after", " ms", "1.5", first_child, each(*STAMP), 4 * runs),
-        Row(f"last of {COMMANDS} commands after, as PID 1", " ms", "1.5", last_of_many, both, runs),
+        Row("first child started after, as PID 1", " ms", "1.5", first_child, as_init, 4 * runs),
+        Row("first child started after", " ms", "1.5", first_child, each(*STAMP), 4 * runs),
+        Row(f"last of {COMMANDS} commands started after, as PID 1", " ms", "1.5", last_of_many, both, runs),
         Row("resident memory, as PID 1", " MiB", "1.5", rss_as_init, each(*ASLEEP), runs),
         Row("resident memory", " MiB", "1.5", rss, each(*ASLEEP), runs),
         Row("idle wake-ups a second", "", "0", wake_ups, each(*ASLEEP), 1),
-        Row(f"{ORPHANS} orphans, whole run as PID 1", " ms", "1.2", storm, [floor(storms), muinit(storms)], runs),
-        Row(f"{COMMANDS} commands stopped in", " ms", "", stop_many, [muinit(*many)], runs),
+        Row(f"whole run with {ORPHANS} orphans, as PID 1", " ms", "1.2", storm, [floor(storms), muinit(storms)], runs),
+        Row(f"{COMMANDS} commands stopped after", " ms", "", stop_many, [muinit(*many)], runs),
     ]
 
 
@@ -198,7 +198,7 @@ def rss_as_init(argv: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.bench", description="Measure what muinit costs.")
-    parser.add_argument("--runs", type=int, default=15, help="how often each is measured (default: 15)")
+    parser.add_argument("--runs", type=int, default=15, help="how often each program is measured; default: 15")
     parser.add_argument("--write", action="store_true", help="write the table into docs/measurements.md")
     options = parser.parse_args()
     machine = f"Measured with Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, "

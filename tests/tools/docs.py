@@ -127,7 +127,7 @@ def price() -> str:
     """The rows of the measurements that matter most to a user."""
     lines = [line.strip("| ").split(" | ") for line in written("bench").splitlines() if line.startswith("| ")]
     rows = {cells[0]: cells for cells in lines}
-    wanted = ["first child after, as PID 1", "resident memory, as PID 1", "idle wake-ups a second"]
+    wanted = ["first child started after, as PID 1", "resident memory, as PID 1", "idle wake-ups a second"]
     return table(["", "muinit", "tini"], *([name, rows[name][2], rows[name][-1]] for name in wanted))
 
 

@@ -36,7 +36,7 @@ COMMAND = ["sh", "-c", "trap 'echo pong' USR1; echo ready; sleep 60 & while :; d
 class Fate(Enum):
     """What became of an early signal."""
 
-    KEPT = "kept, and obeyed"
+    KEPT = "kept and obeyed"
     DROPPED = "dropped"
     KILLED = "ended Python before muinit's first line"
 
@@ -114,14 +114,14 @@ def window(*, pid1: bool) -> float:
 def main() -> None:
     """Measure, and print the results in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m tests.tools.early", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=500, metavar="N", help="of each signal and mode; default: 500")
+    parser.add_argument("--runs", type=int, default=500, metavar="N", help="runs per signal and mode; default: 500")
     parser.add_argument("--write", action="store_true", help="write the results into docs/measurements.md")
     options = parser.parse_args()
     runs = options.runs
     lines: list[str] = []
     why = why_no_namespace()
     modes = {"an ordinary process": False} if why else {"PID 1": True, "an ordinary process": False}
-    lines.append(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | the latest not kept |")
+    lines.append(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | latest signal not kept |")
     lines.append("|" + " --- |" * (4 + len(Fate)))
     delays = [LONGEST * run / max(runs - 1, 1) for run in range(runs)]
     with progress("runs", len(modes) * (2 * runs + WINDOWS), ticking=False) as count:
