@@ -1,1 +1,1 @@
-"""The programs that muinit runs in tests, and what starts muinit and reads what it says."""
+"""The programs that muinit runs in tests, and the harness that starts muinit and reads its output."""

@@ -1,4 +1,4 @@
-"""Start muinit on real processes, talk with them, and see that nothing is left."""
+"""Start muinit on real processes, talk to them, and check that nothing is left."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 MUINIT = [str(Path(sys.executable).with_name("muinit"))]
 KID = [sys.executable, "-I", "-S", str(ROOT / "tests/cast/kid.py")]
-# An ordinary user may make namespaces only inside a user namespace, as its root.
+# An ordinary user may make namespaces only inside a user namespace in which the user is root.
 UNSHARE = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
 AS_INIT = [*UNSHARE, "--pid", "--fork", "--kill-child", "--mount-proc"]
-PATIENCE = 20.0  # seconds; a deadline that only a broken run meets
+PATIENCE = 20.0  # seconds; only a broken run takes this long
 
-# What we start inherits which signals are ignored or blocked. `nohup` ignores SIGHUP, and a shell without job control
-# SIGINT and SIGQUIT in its background jobs; Python itself ignores SIGPIPE and SIGXFSZ, and undoes that in subprocess.
+# The processes that we start inherit which signals are ignored or blocked, so nothing may be. `nohup` ignores SIGHUP. A
+# shell without job control ignores SIGINT and SIGQUIT in its background jobs. Python itself ignores SIGPIPE and
+# SIGXFSZ, but its subprocess module undoes that.
 for _number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
@@ -40,14 +41,14 @@ def kid(name: str, *rules: str) -> list[str]:
 
 
 class Run:
-    """One run of muinit. Use it as a context manager: at the end nothing of it may be alive."""
+    """One run of muinit. Use it as a context manager: at the end no process of the run may be alive."""
 
     program = MUINIT
 
     def __init__(
         self, *commands: list[str], options: str = "", pid1: bool = False, prefix: Sequence[str] = (), **popen: Any
     ) -> None:
-        """Start it; `prefix` is a command line that runs ours, and makes it PID 1 if it begins a PID namespace."""
+        """Start muinit. `prefix` is a command line that runs it, as PID 1 if `--pid` is in it (of unshare)."""
         words = [word for command in commands for word in ("---", *command)]
         self.tag = f"MUINIT_TEST={uuid.uuid4().hex}"
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115
@@ -84,7 +85,7 @@ class Run:
         return line
 
     def line_or_end(self) -> str | None:
-        """The next line, or None where nobody is left who could write one."""
+        """The next line, or None if no process is left that could write one."""
         assert self.process.stdout is not None
         while b"\n" not in self._unread:
             ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
@@ -131,7 +132,7 @@ class Run:
         os.kill(self.outside(self.pids[name]), number)
 
     def outside(self, pid: int) -> int:
-        """The pid in our namespace of a process that has this one in muinit's."""
+        """The pid that a process of muinit's namespace has in ours."""
         if not self.pid1:
             return pid
         return next(ours for ours in tagged(self.tag) if status(ours).get("NSpid", "").split()[1:] == [str(pid)])
@@ -142,7 +143,7 @@ class Run:
         return [pid for pid in tagged(self.tag) if alive(status(pid))]
 
     def end(self) -> int:
-        """Wait for the end: the exit status, as a shell would say it. Nothing may be left by then."""
+        """Wait until muinit exits, and return its exit status as a shell gives it. Nothing may be alive by then."""
         code = self.process.wait(PATIENCE)
         self.seconds = time.monotonic() - self.started
         left = self.survivors()
@@ -151,13 +152,13 @@ class Run:
 
     @property
     def err(self) -> str:
-        """What muinit said."""
-        # Without moving the place where muinit writes: it is the same open file.
+        """What muinit has written to stderr."""
+        # This does not move the file offset. muinit writes to the same open file, and so at the same offset.
         return os.pread(self.stderr.fileno(), os.fstat(self.stderr.fileno()).st_size, 0).decode()
 
 
 def kernel_says(script: str) -> str:
-    """Run a script that has a Kernel `k` with everything blocked: handlers are for a process of their own."""
+    """Run a script with a Kernel `k` and all signals blocked. It sets handlers, so it runs in a process of its own."""
     prologue = (
         "import os, signal\n"
         "mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
@@ -173,7 +174,7 @@ def kernel_says(script: str) -> str:
 
 
 def kill_all(pids: Sequence[int]) -> None:
-    """SIGKILL them, and their groups: who forks and exits all the time is reached only so."""
+    """SIGKILL these processes and their groups. Only its group reaches a process that keeps forking and exiting."""
     for pid in pids:
         with suppress(ProcessLookupError):
             if os.getpgid(pid) != os.getpgrp():
@@ -188,7 +189,7 @@ def tagged(tag: str) -> list[int]:
 
 
 def environment(pid: int) -> bytes:
-    """What its environment was at its start. A process whose first thread has ended has it in the others."""
+    """The environment of a process at its start. If its first thread has ended, only the other threads show it."""
     for pattern in (f"/proc/{pid}/environ", f"/proc/{pid}/task/*/environ"):
         for path in glob(pattern):
             with suppress(OSError):
@@ -211,16 +212,16 @@ def status(pid: int) -> dict[str, str]:
 
 
 def is_deaf(pid: int) -> bool:
-    """Whether a process has blocked all signals with pthread_sigmask(3), as muinit does on its first lines.
+    """Whether a process has blocked all signals with pthread_sigmask(3), as muinit's first lines do.
 
-    glibc 2.41 blocks signals for an instant while Python starts, but then its own two, 32 and 33, are among them.
+    glibc 2.41 also blocks signals for an instant while Python starts, but then including its own two, 32 and 33.
     """
     blocked = int(status(pid)["SigBlk"], 16)
     return bool(blocked & 1 << (signal.SIGTERM - 1)) and not blocked & 1 << 31
 
 
 def wait_for(claim: Any, seconds: float = PATIENCE) -> Any:
-    """Ask until the answer is true, and return it. For facts of the kernel that no one announces."""
+    """Ask until the answer is true, and return it. Use it for facts of the kernel that nothing announces."""
     deadline = time.monotonic() + seconds
     while True:
         try:

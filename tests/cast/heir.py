@@ -1,6 +1,6 @@
-"""A caller that starts a kid and then becomes another program, which inherits the child: heir.py FLAGS RULES ARGV...
+"""heir.py FLAGS RULES ARGV...: start a kid, then become another program, which inherits the kid as its child.
 
-FLAGS are those of clone(2): 17, which is SIGCHLD, makes a child as fork(2) does, and 0 one without an exit signal.
+FLAGS are those of clone(2). 17 is SIGCHLD and makes a child as fork(2) does. 0 makes a child without an exit signal.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A child that shakes hands: it says that it is ready, and each signal that it gets.
+"""A command that shakes hands with a test: it says that it is ready, and names each signal that it gets.
 
 kid.py NAME [RULE...], where a rule is one of
 
@@ -6,12 +6,12 @@ kid.py NAME [RULE...], where a rule is one of
   SIGNAL=ignore       ignore it
   SIGNAL=exit N       say its name and exit N
   SIGNAL=die          say its name and die of it
-  setsid              in a session of its own
-  headless            end the first thread, and live on in another: the process looks like a zombie
+  setsid              start a session of its own
+  headless            end the first thread and live on in another, so that the process looks like a zombie
   exit N              exit N as soon as it is ready
-  kid RULE,RULE,...   start another kid (the first word is its name); RULE as above, but for kid
-  orphan RULE,...     the same, as a daemon: by a child that exits at once
-  clone FLAGS RULE,...  the same, by clone(2) with these flags: 0 is a child that sends no signal when it ends
+  kid NAME,RULE,...   start another kid, with any of the rules above
+  orphan NAME,RULE,...  the same, but as a daemon, from a child that exits at once
+  clone FLAGS NAME,RULE,...  the same, but with clone(2) and these flags: with 0 the kid sends no signal when it ends
 """
 
 import os
@@ -23,7 +23,8 @@ def be(name: str, rules: list[str]) -> None:
     def say(word: str) -> None:
         os.write(1, f"{name} {word}\n".encode())
 
-    # Taken with sigwait(3), not with handlers and pause(2): a signal between the two would wait for the next one.
+    # Signals are taken with sigwait(3). With a handler and pause(2), one that comes just before pause(2) would be
+    # noticed only when the next one comes.
     actions: dict[int, tuple[str, str]] = {}
     end, headless = "", False
     for rule in rules:
@@ -90,7 +91,7 @@ def first_thread() -> str:
 
 
 def clone(flags: str, rules: str) -> None:
-    """Start another kid, with these flags of the system call."""
+    """Start another kid with these flags of the system call."""
     if system_call("clone", int(flags, 0), 0, 0, 0, 0) == 0:
         be(*split(rules))
 

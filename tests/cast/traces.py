@@ -1,4 +1,4 @@
-"""What a file of --trace-file must be: each line by the schema, and the same again when it is replayed."""
+"""Check a file of --trace-file: each line follows the schema, and a replay gives the same again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.cast.harness import ROOT
 
 
 def strict(schema: Any) -> Any:
-    """The schema, where nothing but what it names is allowed: a reader skips what it does not know, but we know all."""
+    """The schema, made to allow only what it names. Readers skip unknown members, but muinit must write none."""
     if isinstance(schema, list):
         return [strict(each) for each in schema]
     if not isinstance(schema, dict):
@@ -37,7 +37,7 @@ def kind(entry: dict[str, Any]) -> str:
 
 
 def checked(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """The lines of a whole trace, of which none is missing."""
+    """The entries of a trace, which must be valid and complete."""
     lines = list(lines)
     entries = [json.loads(line) for line in lines]
     for entry in entries:
@@ -56,7 +56,7 @@ def of(path: Path) -> list[dict[str, Any]]:
 
 
 def as_told(path: Path) -> list[str]:
-    """The lines of --trace-states for its events."""
+    """The lines that --trace-states prints for the events of a trace."""
     with path.open() as file:
         found = read(file)
     run = found.begin()

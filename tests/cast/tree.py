@@ -1,18 +1,18 @@
-"""A tree of processes that follow a script: tree.py NODE GATE.
+"""tree.py NODE GATE: a tree of processes that follow a script.
 
-NODE is a Python literal, (name, {signum: acts}, acts): what the process is called, what it does when a signal
-comes, what it does of its own accord. It lives on when it has no more to do. An act is one of
+NODE is a Python literal, (name, {signum: acts}, acts): the name of the process, what it does when it gets a signal,
+and what it does on its own. It lives on when it has nothing more to do. An act is one of
 
   ("fork", node)     start a child
-  ("daemon", node)   start a daemon: by a child that leads a session and exits at once
-  ("comet", n)       fork and exit, n times in a row: the rest of the acts is the last one's
-  ("setsid",)        lead a session, where the kernel lets us
-  ("ignore", n)      ignore a signal, and so will those forked from here on
-  ("up",)            write a byte to stdout, and wait until the descriptor GATE is at its end
-  ("sleep", s)       let s seconds go by
-  ("stop",)          stop, as by SIGSTOP
+  ("daemon", node)   start a daemon, from a child that leads a session and exits at once
+  ("comet", n)       fork and exit, n times in a row; the last child does the remaining acts
+  ("setsid",)        lead a session, if the kernel allows it
+  ("ignore", n)      ignore a signal; processes that are forked later ignore it too
+  ("up",)            write a byte to stdout, and wait until the descriptor GATE reports end of file
+  ("sleep", s)       wait s seconds, and act on signals meanwhile
+  ("stop",)          stop by SIGSTOP
   ("close",)         close every descriptor
-  ("exec", argv)     become another program, with the signals blocked that we act on
+  ("exec", argv)     become another program; the signals that we act on stay blocked
   ("exit", n)        exit
   ("die", n)         die of a signal
 """
@@ -22,7 +22,7 @@ import os
 import sys
 from time import monotonic
 
-TYPE_CHECKING = False  # `typing` would cost every tree 18 ms
+TYPE_CHECKING = False  # importing `typing` would cost every tree 18 ms
 if TYPE_CHECKING:
     from typing import Any
 
@@ -33,7 +33,7 @@ FOREVER = 3600.0
 
 def live(node: "Node") -> None:
     name, traps, acts = node
-    # Signals are taken with sigtimedwait(2), not by handlers: what comes at the wrong moment is kept.
+    # Signals are taken with sigtimedwait(2) and not by handlers, so one that comes at the wrong moment is kept.
     _signal.pthread_sigmask(_signal.SIG_SETMASK, list(traps))
     with open("/proc/self/comm", "w") as comm:
         comm.write(name)
@@ -60,7 +60,7 @@ def perform(traps: "dict[int, Acts]", verb: str, arg: "Any" = None) -> None:
     elif verb == "setsid":
         try:
             os.setsid()
-        except PermissionError:  # we lead a group
+        except PermissionError:  # we lead a process group already
             pass
     elif verb == "ignore":
         _signal.signal(arg, _signal.SIG_IGN)
@@ -71,7 +71,7 @@ def perform(traps: "dict[int, Acts]", verb: str, arg: "Any" = None) -> None:
         deadline = monotonic() + arg
         while (left := deadline - monotonic()) > 0:
             came = _signal.sigtimedwait(list(traps), left)
-            # Stopped and continued, and then late, CPython 3.11 hands out what was never written.
+            # After a stop and a SIGCONT, if the time is over, CPython 3.11 returns a siginfo that was never filled.
             for act in traps.get(came.si_signo, ()) if came else ():
                 perform(traps, *act)
     elif verb == "stop":
@@ -97,6 +97,6 @@ if __name__ == "__main__":
         if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         live(eval(sys.argv[1]))
-    except Exception as error:  # noqa: BLE001 - told from a process that was killed
+    except Exception as error:  # noqa: BLE001 - 99 tells this from a process that was killed
         os.write(2, f"tree.py is broken: {error!r}\n".encode())
         os._exit(99)

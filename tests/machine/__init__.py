@@ -1,1 +1,1 @@
-"""Tests of what decides: the table, its words, its traces and its diagrams; and of the command line."""
+"""Tests of the part that decides (the table, its words, its traces and its diagrams) and of the command line."""

@@ -1,4 +1,4 @@
-"""The table's structure: `transitions` takes misspelt names, and fails only when they fire."""
+"""The structure of the table. `transitions` accepts misspelt names, and fails only when such a row is taken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cell(event: str, state: State) -> list[Arc]:
     return [arc for name, arc in rows() if name == event and arc.source == state.name]
 
 
-def test_every_event_is_known_to_the_chart_and_the_other_way_round() -> None:
+def test_the_chart_has_exactly_the_events_that_exist() -> None:
     assert set(CHART.events) == EVENTS
 
 
@@ -58,8 +58,8 @@ def test_a_row_acts_or_says_why_it_does_not() -> None:
         assert arc.actions or arc.dest is None, "a row without actions changes nothing"
 
 
-def test_rows_have_no_hidden_companions() -> None:
-    """Actions run before the change and nowhere else; no state, and not the machine, has callbacks."""
+def test_only_guards_and_actions_are_called() -> None:
+    """Actions run before the state changes and at no other time; neither the states nor the machine have callbacks."""
     for _, arc in rows():
         assert not arc.after
         assert not arc.prepare
@@ -74,8 +74,8 @@ def test_rows_have_no_hidden_companions() -> None:
     assert not CHART.has_queue
 
 
-def test_the_chart_draws_no_lines_of_its_own() -> None:
-    """No to_EXITED() back doors, and no event that `transitions` adds."""
+def test_transitions_adds_no_events() -> None:
+    """`transitions` has added no event, such as the back door to_EXITED(), and no model."""
     assert all(not name.startswith("to_") for name in CHART.events)
     assert CHART.models == []
 

@@ -1,4 +1,4 @@
-"""Every parser of bytes that others write: whatever they are, it raises no error but its own."""
+"""Every parser of bytes that others write raises no error except its own, whatever the bytes are."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_names_of_signals(word: str) -> None:
     with suppress(ValueError):
         number = signals.number(word)
         assert number in signals.ALL
-        with suppress(ValueError):  # some have no name in Python
+        with suppress(ValueError):  # some signals have no name in Python
             assert signals.number(signals.name(number)) == number
 
 
@@ -65,7 +65,7 @@ DIGITS = st.sampled_from(
 
 @st.composite
 def stats(draw: st.DrawFn) -> bytes:
-    """A real line with a name of any kind, other fields, and cut off anywhere."""
+    """A real /proc/PID/stat with any name, up to three fields replaced, and perhaps cut off somewhere."""
     fields = STAT.rpartition(b")")[2].split()
     for _ in range(draw(st.integers(0, 3))):
         fields[draw(st.integers(0, len(fields) - 1))] = draw(DIGITS)
@@ -87,7 +87,7 @@ def test_proc_pid_stat(data: bytes) -> None:
 
 @always
 @given(st.binary(min_size=1, max_size=15))
-def test_a_name_is_read_whole_whatever_is_in_it(name: bytes) -> None:
+def test_any_name_of_a_process_is_read_whole(name: bytes) -> None:
     tail = STAT.rpartition(b")")[2]
     stat = parse_stat(b"12 (" + name + b")" + tail)
     assert stat is not None
@@ -108,7 +108,7 @@ def test_proc_children(data: bytes) -> None:
 
 
 def test_wait_statuses() -> None:
-    """All of them that end a process: waitpid(2) gives no others but of stopped ones."""
+    """Every wait status of a dead process gives its code (waitpid(2) gives others only for stopped processes)."""
     for status in range(0x10000):
         if os.WIFEXITED(status) or os.WIFSIGNALED(status):
             how = ending(status)
@@ -121,14 +121,14 @@ ENTRIES = [b"LC_CTYPE=C.UTF-8", b"LC_CTYPE", b"=x", b"A=b=c", b"", b"\xff=\xfe",
 @always
 @given(st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(ENTRIES)).map(b"\0".join)))
 def test_proc_self_environ(data: bytes) -> None:
-    """Every NAME=VALUE in it, the first of each name; what it is not, the environment as Python has it, is instead."""
+    """The first NAME=VALUE of each name counts; if the file was overwritten, Python's environment counts instead."""
     with (
         mock.patch("posix.environ", {b"P": b"Q"}),
         mock.patch.object(isolated, "open", create=True, return_value=BytesIO(data)),
     ):
         found = isolated.callers_environment()
     entries = data.split(b"\0")[:-1]
-    if not all(entries):  # setproctitle has overwritten it
+    if not all(entries):  # an empty entry: setproctitle has overwritten the environment
         assert found == {b"P": b"Q"}
     else:
         pairs = [entry.partition(b"=") for entry in entries]
@@ -159,7 +159,7 @@ REAL = (ROOT / "docs/pictures/run.jsonl").read_bytes().splitlines(keepends=True)
 
 @st.composite
 def traces(draw: st.DrawFn) -> bytes:
-    """A trace in which bytes were changed, left out, put in or cut off, and lines are missing or there twice."""
+    """A trace with bytes changed, removed, inserted or cut off, and with lines missing or repeated."""
     lines = [*draw(st.sampled_from([LINES, REAL]))]
     for _ in range(draw(st.integers(0, 2))):
         place = draw(st.integers(0, len(lines) - 1))

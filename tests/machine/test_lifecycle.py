@@ -1,4 +1,4 @@
-"""Histories: events in, whole effects out."""
+"""Histories of the lifecycle: a test hands over events, and compares all their effects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def play(run: Lifecycle, *events: Event) -> list[tuple[object, ...]]:
     return [run.handle(event).effects for event in events]
 
 
-def test_one_command_ends_and_so_do_we() -> None:
+def test_muinit_exits_when_its_only_command_has_ended() -> None:
     run = life(1)
     assert play(run, ended(0, 0), Drained()) == [STOP_ALL, (Exit(0),)]
     assert run.state is State.EXITED
@@ -74,7 +74,7 @@ def test_sigterm_restarts_the_steps_at_step_1() -> None:
     assert play(run, Terminate(TERM), Timeout(), Terminate(TERM)) == [STOP_ALL, KILL_ALL, STOP_ALL]
 
 
-def test_a_forwarded_signal_goes_to_every_child_and_moves_nothing() -> None:
+def test_a_forwarded_signal_goes_to_every_child_and_changes_nothing() -> None:
     run = life()
     taken = run.handle(Forward(HUP))
     assert (taken.before, taken.after, taken.effects) == (Stage(State.RUNNING), Stage(State.RUNNING), (Relay(HUP),))
@@ -89,7 +89,7 @@ def test_an_orphan_adopted_during_a_step_gets_that_steps_signal() -> None:
     assert play(run, Terminate(TERM), OrphansAdopted(7, 8)) == [STOP_ALL, (SendStep(TERM, CONT, pids=(7, 8)),)]
 
 
-def test_an_orphan_adopted_during_sigkill_means_the_whole_tree_again() -> None:
+def test_sigkill_goes_to_the_whole_tree_again_when_an_orphan_is_adopted() -> None:
     run = life()
     assert play(run, Terminate(TERM), Timeout(), OrphansAdopted(7))[2] == (SendStep(KILL, tree=True),)
 
@@ -110,14 +110,14 @@ def test_sigterm_restarts_the_steps_for_orphans() -> None:
     assert run.state is State.DRAINING
 
 
-def test_when_the_last_step_runs_out_we_give_up_with_1() -> None:
+def test_when_the_last_step_runs_out_muinit_gives_up_with_1() -> None:
     run = life(1)
     assert play(run, Terminate(TERM), Timeout(), Timeout())[2] == (Exit(1, gave_up=True),)
     run = life(1)
     assert play(run, ended(0, 0), Timeout(), Timeout())[2] == (Exit(1, gave_up=True),)
 
 
-def test_timeouts_of_zero_and_infinity_and_the_moment_that_a_killed_process_needs() -> None:
+def test_timeouts_of_zero_and_infinity_and_the_second_after_a_last_sigkill() -> None:
     run = life(timeout=0.0)
     assert [effects[-1] for effects in play(run, Terminate(TERM), Timeout())] == [SetClock(0.0), SetClock(1.0)]
     run = life(timeout=math.inf)
@@ -137,7 +137,7 @@ def test_events_that_decide_nothing() -> None:
     assert run.code == 0
 
 
-def test_ctrl_z_suspends_all_while_all_run_and_cont_always_resumes() -> None:
+def test_ctrl_z_suspends_only_while_all_commands_run_and_sigcont_always_resumes() -> None:
     run = life(1)
     assert play(run, Suspend(), Resume()) == [(SuspendAll(),), (ResumeAll(),)]
     assert play(run, Terminate(TERM), Suspend(), Resume())[1:] == [(), (ResumeAll(),)]
@@ -157,40 +157,40 @@ def test_the_first_failure_decides() -> None:
     assert code(life(3), ended(0, 0), ended(1, 5), ended(2, 6)) == 5
 
 
-def test_a_death_by_our_own_signal_is_no_failure() -> None:
+def test_a_death_by_our_own_signal_is_not_a_failure() -> None:
     assert code(life(), ended(0, 0), killed(1, TERM)) == 0
     assert code(life(), ended(0, 0), Timeout(), killed(1, KILL)) == 0
     assert code(life(), ended(0, 0), ended(1, 143)) == 0
 
 
-def test_a_death_by_any_other_signal_is() -> None:
+def test_a_death_by_any_other_signal_is_a_failure() -> None:
     assert code(life(), ended(0, 0), killed(1, KILL)) == 137
     assert code(life(), ended(0, 0), ended(1, 137)) == 137
     assert code(life(), ended(0, 0), killed(1, CONT)) == 146
 
 
-def test_a_code_chosen_while_being_stopped_is_its_own_word() -> None:
+def test_a_code_that_a_command_chooses_while_being_stopped_counts() -> None:
     assert code(life(), ended(0, 0), ended(1, 7)) == 7
 
 
-def test_told_to_stop_deaths_count() -> None:
+def test_deaths_count_if_muinit_was_told_to_stop() -> None:
     assert code(life(), Terminate(TERM), killed(0, TERM), killed(1, TERM)) == 143
     assert code(life(), Terminate(TERM), Timeout(), killed(0, KILL), ended(1, 0)) == 137
     assert code(life(), Terminate(TERM), ended(0, 0), ended(1, 0)) == 0
 
 
-def test_told_while_stopping_on_our_own_deaths_count_from_then_on() -> None:
+def test_deaths_count_from_the_moment_when_muinit_is_told_to_stop() -> None:
     assert code(life(3), ended(0, 0), killed(1, TERM), Terminate(TERM), killed(2, TERM)) == 143
     assert code(life(3), ended(0, 0), killed(1, TERM), killed(2, TERM)) == 0
 
 
-def test_a_forwarded_death_counts() -> None:
+def test_a_death_by_a_forwarded_signal_counts() -> None:
     assert code(life(), Forward(INT), killed(0, INT), killed(1, INT)) == 130
     assert code(life(), Forward(INT), ended(0, 0), killed(1, TERM)) == 0
     assert code(life(), Forward(INT), ended(0, 0), killed(1, INT)) == 130
 
 
-def test_who_sent_a_signal_last_counts() -> None:
+def test_if_muinit_sends_a_signal_again_the_last_time_counts() -> None:
     run = life(steps=(INT, KILL))
     assert code(run, Forward(INT), ended(0, 0), killed(1, INT)) == 0
     run = life(steps=(INT, KILL))
@@ -208,7 +208,7 @@ def test_a_command_that_could_not_be_started_decides() -> None:
     assert code(run, refused, killed(0, TERM)) == 127
 
 
-def test_events_are_equal_whenever_they_happen() -> None:
+def test_events_are_compared_without_their_time() -> None:
     assert Timeout(at=1.0) == Timeout(at=2.0)
     assert Forward(2) != Forward(3)
     assert Forward(2) != Terminate(2)

@@ -1,4 +1,4 @@
-"""What each signal means: the rule said a second time, and asked of the kernel and of real runs."""
+"""What each signal means: the rule is written a second time here, and checked on the kernel and in real runs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Start = Callable[..., Run]
 NUMBERS = signals.by_name()
 NEVER = {"SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGABRT"}
 ALWAYS = {"SIGTERM": STOP, "SIGCONT": RESUME, "SIGCHLD": REAP}
-NOT_DEADLY = {"SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGXFSZ"}  # to us
+NOT_DEADLY = {"SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGXFSZ"}  # for muinit
 DEFAULT_STOPS = {"SIGQUIT", "SIGPWR", "SIGRTMIN+3"}
 
 
 def expected(name: str, *, forward: str, stop_on: str, init: bool, ignored: bool, blocked: bool) -> str:
-    """Section 3 of the design. `forward` and `stop_on` are "", this signal, or another one."""
+    """The meaning by docs/design.md, rule 5. `forward` and `stop_on` are "", this signal, or another one."""
     if name in NEVER:
         return NOTHING
     if name in ALWAYS:
@@ -77,20 +77,20 @@ def test_every_signal_in_every_case(name: str) -> None:
             assert found == expected(name, forward=forward, stop_on=stop_on, **case), (forward, stop_on, case)
 
 
-def test_engines_mean_37_by_rtmin_and_3() -> None:
-    """Moby sends number 37; the C library of the image may call it otherwise."""
+def test_rtmin_plus_3_is_number_37() -> None:
+    """Container engines (Moby) send number 37 for RTMIN+3, even if the image's C library has another name for it."""
     assert signals.number("RTMIN+3") == 37
     assert meaning("SIGRTMIN+2", 37, init=True) == STOP
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_what_the_options_refuse(name: str) -> None:
+def test_the_signals_that_the_options_refuse(name: str) -> None:
     assert bool(cannot_be_forwarded(name)) == (name in NEVER | {"SIGCHLD"})
     assert bool(cannot_stop(name)) == (name in NEVER | {"SIGCHLD", "SIGCONT"})
 
 
-def test_what_stops_us_by_default_would_kill_others() -> None:
-    """Ask the kernel: what PID 1 is shielded from kills a process that does nothing about it; nothing else does."""
+def test_what_pid_1_is_shielded_from_kills_other_processes() -> None:
+    """A process without handlers dies of the signals that PID 1 is shielded from, and of few others."""
     found = meanings(NUMBERS, [NUMBERS["SIGURG"]], [NUMBERS["SIGURG"]], init=True)
     for number, what in found.items():
         name = signals.name(number)
@@ -108,8 +108,8 @@ def test_what_stops_us_by_default_would_kill_others() -> None:
 
 
 @pytest.mark.parametrize("name", ["TERM", "QUIT", "PWR", "RTMIN+3"])
-def test_what_stops_by_default(run: Start, name: str) -> None:
-    """Images and LXC stop a container with these: they start the steps, as PID 1 too."""
+def test_the_signals_that_stop_by_default(run: Start, name: str) -> None:
+    """The signals with which images and LXC stop a container start the steps, also if muinit is PID 1."""
     with run(kid("A", "TERM=exit 0"), kid("B", "TERM=exit 5")) as it:
         it.ready("A", "B")
         it.signal(signals.number(name))
@@ -119,8 +119,8 @@ def test_what_stops_by_default(run: Start, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["INT", "WINCH", "USR1", "HUP", "RTMIN+1", "ALRM", "URG", "TSTP", "PIPE", "RTMAX"])
-def test_what_is_named_stops(run: Start, name: str) -> None:
-    """`docker stop` of httpd's image sends WINCH, of haproxy's USR1; Fly.io and Nomad send INT."""
+def test_a_signal_that_stop_on_names_stops(run: Start, name: str) -> None:
+    """Stop signals differ: `docker stop` sends WINCH to httpd's image, USR1 to haproxy's; Fly.io and Nomad send INT."""
     with run(kid("A", "INT=say"), options=f"--stop-on {name}") as it:
         it.ready("A")
         it.signal(signals.number(name))
@@ -128,7 +128,7 @@ def test_what_is_named_stops(run: Start, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["QUIT", "PWR", "RTMIN+3", "ALRM", "WINCH"])
-def test_what_is_forwarded_does_not_stop(run: Start, name: str) -> None:
+def test_a_forwarded_signal_does_not_stop(run: Start, name: str) -> None:
     with run(kid("A", f"{name}=say", "TERM=exit 0"), options=f"-s {name}") as it:
         it.ready("A")
         it.signal(signals.number(name))
@@ -148,13 +148,13 @@ def test_naming_a_signal_replaces_the_default() -> None:
         assert "ignored SIGQUIT" in it.err
 
 
-def test_pid_1_says_what_it_ignores_once() -> None:
+def test_pid_1_says_once_what_it_ignores() -> None:
     with Run(kid("A", "TERM=exit 0", "USR2=say"), options="-s USR2", pid1=True) as it:
         it.ready("A")
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGWINCH, signal.SIGHUP):
             it.signal(number)
             it.signal(signal.SIGUSR2)
-            it.hear("A USR2")  # so the one before has been seen
+            it.hear("A USR2")  # so muinit has seen the signal before it
         it.signal(signal.SIGTERM)
         it.hear("A TERM")
         assert it.end() == 0
@@ -164,7 +164,7 @@ def test_pid_1_says_what_it_ignores_once() -> None:
 
 
 @pytest.mark.parametrize("how", ["ignored", "blocked"])
-def test_pid_1_says_nothing_of_what_its_caller_did_not_want(how: str) -> None:
+def test_pid_1_does_not_mention_what_its_caller_ignored_or_blocked(how: str) -> None:
     def unwanted() -> None:
         if how == "ignored":
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -182,8 +182,8 @@ def test_pid_1_says_nothing_of_what_its_caller_did_not_want(how: str) -> None:
         assert it.err == ""
 
 
-def test_a_default_yields_to_a_caller_that_ignores_it_and_a_name_does_not(run: Start) -> None:
-    """A shell without job control starts `muinit &` with INT and QUIT ignored."""
+def test_a_signal_that_the_caller_ignores_counts_only_if_it_is_named(run: Start) -> None:
+    """A shell without job control starts `muinit &` with INT and QUIT ignored, and the defaults respect that."""
 
     def ignore() -> None:
         signal.signal(signal.SIGQUIT, signal.SIG_IGN)
@@ -204,7 +204,7 @@ def test_a_default_yields_to_a_caller_that_ignores_it_and_a_name_does_not(run: S
 
 
 def test_a_signal_forwarded_before_the_stop_is_not_lost(run: Start) -> None:
-    """kill(USR1) and kill(TERM) in one program, ten times; A acts on USR1 first, as the kernel has it."""
+    """If USR1 and TERM come together, A acts on USR1 first, because the kernel delivers the lower number first."""
     for _ in range(10):
         with run(kid("A", "USR1=say", "TERM=exit 0"), options="-s USR1") as it:
             it.ready("A")

@@ -1,4 +1,4 @@
-"""The command line: every option in every spelling, and one clear line for what is wrong."""
+"""The command line: every option in every spelling, and one clear line for each mistake."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_defaults() -> None:
     options = parse(COMMAND)
     assert options.commands == [["true"]]
     assert options.steps == [15, 9]
-    assert options.forward == []  # SIGINT, unless the caller had it ignored
+    assert options.forward == []  # that means SIGINT, unless the caller ignored it
     assert options.timeout == 2.0
     assert not options.trace_states
     assert not options.verbosity
@@ -77,7 +77,7 @@ def test_options(words: str, field: str, value: object) -> None:
     assert getattr(parse([*words.split(), *COMMAND]), field) == value
 
 
-# Every row of the list
+# Every row of OPTIONS
 
 each_row = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)
 VALUES = {"SIGNALS": "HUP", "SECONDS": "7", "PATH": "x", "[=PATH]": "x", "[FORMAT]": "dot"}  # by metavar
@@ -109,7 +109,7 @@ def test_a_row_is_read_in_each_of_its_spellings(option: Option) -> None:
 
 @each_row
 def test_a_row_is_in_the_help(option: Option) -> None:
-    """With each spelling, its value, its words, and a default that is what counts where it was not typed."""
+    """The help shows its spellings, its value, its words, and the default that counts if it is left out."""
     (line,) = [line for line in usage.TEXT.splitlines() if line[6:].startswith(option.long)]
     value = option.metavar if option.metavar.startswith("[=") else f" {option.metavar}".rstrip()
     assert line.startswith(f"  {option.short}, {option.long}{value}" if option.short else f"      {option.long}{value}")
@@ -119,8 +119,8 @@ def test_a_row_is_in_the_help(option: Option) -> None:
         assert getattr(parse(COMMAND), option.field) == option.convert(option.long, option.default)
 
 
-def test_the_defaults_in_the_help_are_those_that_count() -> None:
-    """Of -s and --stop-on, which are empty where nothing was typed."""
+def test_the_defaults_in_the_help_are_those_that_apply() -> None:
+    """If -s and --stop-on are left out, their lists are empty, and the signals that the help names apply."""
     known = meanings.meanings(signals.by_name(), init=True)
     for long, what in (("--forward-signals", meanings.FORWARD), ("--stop-on", meanings.STOP)):
         (line,) = [line for line in usage.TEXT.splitlines() if f"{long} SIGNALS" in line]
@@ -205,7 +205,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[words for words, _ in BAD])
-def test_bad_input_is_one_line_that_says_what_is_accepted(words: str, message: str) -> None:
+def test_bad_input_gives_one_line_that_says_what_is_accepted(words: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         parse([*words.split(" "), *COMMAND])
     assert message in str(error.value)
@@ -268,7 +268,7 @@ def computes(argv: list[str]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([*MUINIT, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def lets_signals_in() -> bool:
-        """Whether it is Python, which ignores SIGPIPE, and Python's own handler of SIGINT has given way."""
+        """Whether Python runs (it ignores SIGPIPE), has lost its own handler of SIGINT, and blocks nothing."""
         ignored, caught, blocked = (int(status(process.pid)[name], 16) for name in ("SigIgn", "SigCgt", "SigBlk"))
         return bool(ignored >> (signal.SIGPIPE - 1) & 1) and not caught >> (signal.SIGINT - 1) & 1 and not blocked
 
@@ -280,7 +280,7 @@ def computes(argv: list[str]) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize(
     ("start", "argv"), [(starts_to_write, LONG), (computes, ENDLESS)], ids=["writing", "computing"]
 )
-def test_what_prints_can_be_interrupted(
+def test_printing_can_be_interrupted(
     start: Callable[[list[str]], subprocess.Popen[bytes]], argv: list[str], signum: int
 ) -> None:
     process = start(argv)
@@ -289,8 +289,8 @@ def test_what_prints_can_be_interrupted(
     assert process.communicate()[1] == b""
 
 
-def test_what_prints_can_be_interrupted_as_pid_1() -> None:
-    """The kernel shields it from signals that it does not handle."""
+def test_printing_can_be_interrupted_as_pid_1() -> None:
+    """PID 1 handles SIGTERM while it prints, because the kernel drops signals that PID 1 does not handle."""
     need("a PID namespace", why_no_namespace())
     process = subprocess.Popen([*AS_INIT, *MUINIT, *ENDLESS], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
@@ -308,8 +308,8 @@ def test_a_signal_that_the_caller_ignores_interrupts_nothing() -> None:
     assert process.returncode == 0
 
 
-def test_a_reader_who_has_seen_enough_is_no_error() -> None:
-    """As of any other program: `muinit --help | head -1` says nothing on stderr."""
+def test_a_reader_that_closes_the_pipe_is_not_an_error() -> None:
+    """Like other programs, `muinit --help | head -1` prints nothing on stderr."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     process = subprocess.Popen([*MUINIT, "--help"], stdout=write_end, stderr=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""A trace is a test: its events are fed to the machine again, and what is not as it was is told apart."""
+"""A trace is a test: its events are fed to the machine again, and every difference is reported."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def test_a_trace_is_replayed(timeout: float) -> None:
     assert adopted.names == ("sleep", "")
 
 
-def test_signals_are_those_of_the_machine_that_recorded() -> None:
-    """There SIGUSR1 can have another number, and signals other names."""
+def test_signals_are_those_of_the_computer_that_recorded_the_trace() -> None:
+    """On another computer signals can have other numbers (SIGUSR1, for example) and other names."""
     lines = [line.replace('"SIGINT": 2', '"SIGINT": 99') for line in recorded()]
     found = read(lines)
     assert found.decisions[0][1].event == Forward(99)
@@ -99,11 +99,11 @@ def test_a_trace_that_was_cut_off_is_replayed_as_far_as_it_goes() -> None:
         assert replay.replay(found).ended == [] or len(found.decisions) > 4
 
 
-# What is not as it was
+# Differences
 
 
 def changed(number: int, **members: object) -> list[str]:
-    """The trace, with something else in a line."""
+    """The trace, with these members changed in one line."""
     lines = recorded()
     lines[number - 1] = json.dumps({**json.loads(lines[number - 1]), **members}) + "\n"
     return lines
@@ -127,7 +127,7 @@ def difference(lines: list[str]) -> tuple[int, list[str]]:
         (13, {"exit": 0}),
     ],
 )
-def test_the_first_line_that_differs_is_shown_as_it_was_and_as_it_is(number: int, members: dict[str, Any]) -> None:
+def test_the_first_line_that_differs_is_shown_as_recorded_and_as_replayed(number: int, members: dict[str, Any]) -> None:
     line, (what, before, now) = difference(changed(number, **members))
     assert line == number
     assert what == f"this differs from the recording (both are muinit {muinit.__version__})"
@@ -136,7 +136,7 @@ def test_the_first_line_that_differs_is_shown_as_it_was_and_as_it_is(number: int
     assert before.removeprefix("recorded: ") != now.removeprefix("here:     ")
 
 
-def test_a_trace_of_another_version_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_names_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = changed(6, effects=[])
     lines[0] = lines[0].replace(f'"muinit": "{muinit.__version__}"', '"muinit": "0.0.7"')
     assert (
@@ -153,7 +153,7 @@ def test_a_trace_of_another_version_is_told_apart(monkeypatch: pytest.MonkeyPatc
     )
 
 
-def test_a_changed_table_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_table_makes_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = recorded()
     monkeypatch.setattr(Lifecycle, "start_next_step", lambda *_: None)
     line, (_, before, now) = difference(lines)
@@ -162,7 +162,7 @@ def test_a_changed_table_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "TERMINATING [step 1 of 2] -> TERMINATING [step 1 of 2]" in now
 
 
-def test_events_after_the_exit_are_told_apart() -> None:
+def test_events_after_the_exit_make_a_difference() -> None:
     lines = recorded()
     line, (_, before, now) = difference([*lines[:-1], lines[1]])
     assert line == 13
@@ -170,7 +170,7 @@ def test_events_after_the_exit_are_told_apart() -> None:
     assert now == "here:     nothing, after EXITED"
 
 
-# What is no trace
+# Files that are not traces
 
 KILL = {"effect": "step", "signals": ["SIGKILL"], "pids": None, "tree": True}
 NOBODY = {"command": 3, "code": 0, "signal": None, "core": False, "failure": ""}
@@ -205,7 +205,7 @@ NOBODY = {"command": 3, "code": 0, "signal": None, "core": False, "failure": ""}
         ),
     ],
 )
-def test_what_is_no_trace_is_told_with_its_line(lines: list[str], what: str) -> None:
+def test_a_file_that_is_not_a_trace_is_an_error_with_a_line_number(lines: list[str], what: str) -> None:
     with pytest.raises(TraceError) as error:
         replay.replay(read(lines))
     assert str(error.value).startswith(what)
@@ -220,8 +220,8 @@ JSON = st.recursive(
 
 
 @given(st.integers(0, len(EVENTS) + 1), st.data())
-def test_whatever_stands_in_a_line_is_an_error_or_can_be_replayed_and_drawn(number: int, data: st.DataObject) -> None:
-    """No trace, however broken, ends in anything but a TraceError."""
+def test_any_line_is_an_error_or_can_be_replayed_and_drawn(number: int, data: st.DataObject) -> None:
+    """A trace, however broken, raises no exception except TraceError."""
     lines = recorded()
     entry = json.loads(lines[number])
     keys = list(entry)
@@ -241,7 +241,7 @@ def test_whatever_stands_in_a_line_is_an_error_or_can_be_replayed_and_drawn(numb
 # python -m statechart replay
 
 
-def test_the_command_says_that_all_is_as_recorded(
+def test_the_command_says_that_everything_is_as_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "run.jsonl"
@@ -256,7 +256,7 @@ def test_the_command_says_that_all_is_as_recorded(
     )
 
 
-def test_the_command_fails_where_something_differs_or_cannot_be_read(
+def test_the_command_fails_if_something_differs_or_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run.jsonl"
@@ -287,14 +287,14 @@ def test_the_command_reads_stdin() -> None:
         ("--table > /dev/full", "python -m statechart: cannot write to stdout: [Errno 28] No space left on device"),
     ],
 )
-def test_what_cannot_be_read_or_written_is_one_line(how: str, said: str, tmp_path: Path) -> None:
+def test_an_error_of_reading_or_writing_is_one_line(how: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "trace").write_text("".join(recorded()))
     argv = ["sh", "-c", f'"$0" -m statechart {how}', sys.executable]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, f"{said}\n")
 
 
-def test_a_path_that_is_no_text_is_printed(tmp_path: Path) -> None:
+def test_a_path_that_is_not_valid_text_can_be_printed(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff"
     with open(path, "w") as file:
         file.write("".join(recorded()))
@@ -305,14 +305,14 @@ def test_a_path_that_is_no_text_is_printed(tmp_path: Path) -> None:
 
 
 def test_a_full_stdout_is_left_alone_at_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python would else try again, and exit with 120."""
+    """After a write error /dev/null replaces stdout, because Python would otherwise try again and exit with 120."""
 
     class Full:
         def write(self, _: str) -> None:
             raise OSError(28, "No space left on device")
 
     class Os:
-        """Not the real one: pytest has its own use for dup2."""
+        """A stand-in for `os`, because pytest itself uses the real dup2."""
 
         devnull = os.devnull
         O_WRONLY = os.O_WRONLY

@@ -1,4 +1,4 @@
-"""The lifecycle for given options: what is drawn is what runs."""
+"""The lifecycle with given options: the diagram shows what really runs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ DEFAULTS = unfolded()
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-# What is found
+# What the search finds
 
 
 @pytest.mark.parametrize("options", ["", "-t 0", "-k TERM,INT,KILL -t 5 -s HUP,INT", "-k HUP,HUP,KILL,TERM"])
@@ -99,12 +99,12 @@ NO_OTHER_COMMAND = {
         ("-k TERM -t inf", 1, NO_CLOCK | NO_OTHER_COMMAND),
     ],
 )
-def test_what_these_options_cannot_reach_is_no_edge(options: str, commands: int, missing: set[Row]) -> None:
+def test_rows_that_the_options_cannot_reach_are_not_edges(options: str, commands: int, missing: set[Row]) -> None:
     assert rows_of(unfolded(options, commands)) == ACTING - missing
 
 
 def stages(steps: int, reached: int, again: int = 0) -> list[str]:
-    """All stages, up to a step; `again` is the one that can have its time once more."""
+    """All stages up to step `reached`. `again` is the step whose time can run once more."""
     reach = [str(n) for n in range(1, reached + 1)]
     found = ["RUNNING"]
     for state in (T, D):
@@ -114,7 +114,7 @@ def stages(steps: int, reached: int, again: int = 0) -> list[str]:
     return [*found, "EXITED"]
 
 
-def test_the_states_stand_in_the_order_of_a_run() -> None:
+def test_the_stages_are_in_the_order_of_a_run() -> None:
     assert [*map(str, unfolded("-k " + ",".join(["INT"] * 11)).states)] == stages(11, 11, again=11)
     assert [*map(str, unfolded("-k INT,INT,KILL,INT").states)] == stages(4, 4, again=2)
     assert [*map(str, unfolded("-t inf").states)] == stages(2, 1)
@@ -134,8 +134,8 @@ def test_a_state_says_what_its_step_sent_and_how_long_it_waits() -> None:
     }
 
 
-def test_the_work_grows_with_the_steps_and_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """400 steps are drawn in a second: every event is handed over once, not after all that led to it."""
+def test_the_work_grows_no_faster_than_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each event is handled once, without a replay of all the events before it, so 400 steps take one second."""
     handled = 0
     handle = Lifecycle.handle
 
@@ -154,8 +154,8 @@ def test_the_work_grows_with_the_steps_and_no_faster(monkeypatch: pytest.MonkeyP
     assert counts[1] < 40 * 40
 
 
-def test_what_comes_next_changes_nothing_before() -> None:
-    """A run is copied with all that an event can change in it."""
+def test_a_later_event_does_not_change_an_earlier_situation() -> None:
+    """The search copies a run together with everything that an event can change in it."""
 
     def told(value: object) -> object:
         slots = getattr(value, "__slots__", None)
@@ -259,7 +259,7 @@ TIMEOUTS = st.sampled_from([0.0, 0.3, 2.0, math.inf])
 
 
 def can_happen(run: Lifecycle, clock: float | None) -> Iterator[Event]:
-    """What can happen to a run; of signals and ends two kinds, one that counts and one that does not."""
+    """What can happen to a run. Signals and endings come in two kinds: one that counts and one that does not."""
     alive = [index for index, command in enumerate(run.commands) if command.alive]
     yield from (Forward(HUP), Forward(INT), Terminate(TERM), Terminate(10))
     yield from (CommandEnded((index, Ending(code))) for index in alive for code in (0, 3))
@@ -277,7 +277,7 @@ def can_happen(run: Lifecycle, clock: float | None) -> Iterator[Event]:
 @pytest.mark.proof
 @settings(deadline=None)
 @given(data=st.data(), steps=STEPS, timeout=TIMEOUTS, commands=st.integers(1, 4))
-def test_no_run_leaves_the_picture(data: st.DataObject, steps: list[int], timeout: float, commands: int) -> None:
+def test_no_run_leaves_the_diagram(data: st.DataObject, steps: list[int], timeout: float, commands: int) -> None:
     found = Unfolded(steps, timeout, [HUP, INT], signals.name, commands=min(commands, 2))
     again = steps.index(KILL) if KILL in steps else len(steps)
     last = len(steps) if timeout < math.inf else 1
@@ -297,11 +297,11 @@ def test_no_run_leaves_the_picture(data: st.DataObject, steps: list[int], timeou
 
 
 def edges_of_the_proof(setup: verify.Setup) -> set[search.Edge]:
-    """Every edge that `make verify` visits, in its own world."""
+    """Every edge that `make verify` visits in its own model of the world."""
     run = verify.begin(setup)
     world = verify.World(tuple(() for _ in range(setup.commands)))
     found, seen, waiting = set(), {verify.key(run, world)}, [(verify.save(run), world)]
-    for saved, before in waiting:  # grows
+    for saved, before in waiting:  # the loop appends to it
         for event in verify.possible(setup, before) if saved[0] is not State.EXITED else ():
             verify.put_back(run, saved)
             taken = run.handle(event)
@@ -329,7 +329,7 @@ def test_the_proof_takes_the_same_edges(commands: int, steps: tuple[int, ...], t
     ("options", "longest"),
     [
         ("", 6),
-        ("-t 0", 1),  # a last SIGKILL has at least a second
+        ("-t 0", 1),  # SIGKILL as the last step has at least a second
         ("-t 0.2", 1.4),
         ("-k TERM -t 3", 6),
         ("-k TERM -t 0", 0),
@@ -362,7 +362,7 @@ AGAIN = "SIGTERM, SIGQUIT, SIGPWR or SIGRTMIN+3 starts the steps. Another one st
         ("-t 5000", f"A stop takes at most 4 h 10 min (15000 s): {LONGER}their defaults, 10 s and 30 s, are not."),
     ],
 )
-def test_the_caption_compares_it_with_what_the_platform_allows(options: str, words: str) -> None:
+def test_the_caption_compares_the_longest_stop_with_what_platforms_allow(options: str, words: str) -> None:
     assert search.caption(unfolded(options)) == [words, AGAIN]
 
 
@@ -373,7 +373,7 @@ def test_the_caption_names_a_few_of_many_signals_that_stop() -> None:
     assert search.caption(Unfolded([TERM], 2.0, [], signals.name))[1].startswith("SIGTERM starts the steps. ")
 
 
-def test_a_stop_without_end_is_ended_by_the_platform() -> None:
+def test_the_caption_says_that_the_platform_ends_an_endless_stop() -> None:
     words = "A stop can take for ever: then the platform's SIGKILL ends it, "
     words += "by default 10 s after docker stop, 30 s in Kubernetes."
     found = unfolded("-t inf")
@@ -382,7 +382,7 @@ def test_a_stop_without_end_is_ended_by_the_platform() -> None:
         assert words in output(found)
 
 
-def test_a_real_stop_that_nobody_heeds_takes_the_edges_and_the_clocks(tmp_path: Path) -> None:
+def test_a_real_stop_that_every_process_ignores_takes_the_edges_and_the_clocks(tmp_path: Path) -> None:
     options, path = "-t 0.2", tmp_path / "trace"
     with Run(
         kid("A", "orphan B,TERM=ignore", "kid C,TERM=ignore", "TERM=ignore"), options=f"{options} --trace-file {path}"
@@ -452,7 +452,7 @@ def test_mermaid_of_the_defaults() -> None:
 @settings(max_examples=30, deadline=None)
 @given(steps=STEPS, timeout=TIMEOUTS)
 def test_mermaid_can_read_each_line(steps: list[int], timeout: float) -> None:
-    """As the lexer of Mermaid 11 has it: no colon and no semicolon in a description, one arrow between two states."""
+    """The lexer of Mermaid 11 reads each line: descriptions have no colon or semicolon, two states have one arrow."""
     head, _, body = search.mermaid(Unfolded(steps, timeout, [INT], signals.name)).partition("stateDiagram-v2\n")
     assert re.fullmatch(r'---\ntitle: "[^"\\\n]+"\n---\n', head)
     arrows = []
@@ -485,7 +485,7 @@ def test_the_table_has_a_row_for_each_edge() -> None:
 
 
 def attributes(graph: str) -> dict[str, list[str]]:
-    """For each node, and each pair of nodes, the attributes of all that is drawn for it."""
+    """The attributes of everything that is drawn for each node and for each pair of nodes."""
     found: dict[str, list[str]] = {}
     for line in graph.splitlines():
         parts = re.fullmatch(r"    (\w+(?: -> \w+)?) \[(.*)\];", line)
@@ -543,7 +543,7 @@ def test_the_edges_that_a_run_took_are_heavy_and_counted() -> None:
     assert all(drawn.endswith((heavy, thin)) for each in found.values() for drawn in each)
 
 
-def test_a_run_that_has_taken_nothing_is_in_running() -> None:
+def test_a_run_that_has_taken_no_edge_is_in_running() -> None:
     found = attributes(search.dot(DEFAULTS, {}))
     assert {name for name, drawn in found.items() if "class=taken" in drawn[0]} == {
         "start",
@@ -553,7 +553,7 @@ def test_a_run_that_has_taken_nothing_is_in_running() -> None:
 
 
 def svg(graph: str) -> ET.Element:
-    """What Graphviz draws; it has no complaints."""
+    """What Graphviz draws, without a warning."""
     argv = [program("dot", "graphviz"), "-Tsvg"]
     done = subprocess.run(argv, input=graph, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
@@ -581,7 +581,7 @@ def test_names_are_escaped() -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(steps=STEPS, timeout=TIMEOUTS)
-def test_graphviz_draws_it_for_all_options(steps: list[int], timeout: float) -> None:
+def test_graphviz_draws_the_diagram_for_all_options(steps: list[int], timeout: float) -> None:
     found = Unfolded(steps, timeout, [HUP, INT], signals.name)
     words = texts(svg(search.dot(found)))
     stages = [*map(str, found.states)]
@@ -620,7 +620,7 @@ def test_muinit_prints_the_lifecycle_of_its_options(argv: list[str], printed: st
     assert says(*argv) == (0, printed + "\n", "")
 
 
-def test_it_starts_nothing(tmp_path: Path) -> None:
+def test_a_diagram_starts_nothing(tmp_path: Path) -> None:
     assert says("--diagram", "---", "touch", str(tmp_path / "started"))[0] == 0
     assert not (tmp_path / "started").exists()
 
@@ -650,7 +650,7 @@ def test_without_graphviz_one_line_says_what_to_do(tmp_path: Path) -> None:
         ("", "dot cannot be executed: Permission denied"),
     ],
 )
-def test_a_dot_that_fails_is_one_line(tmp_path: Path, script: str, why: str) -> None:
+def test_a_dot_that_fails_gives_one_line(tmp_path: Path, script: str, why: str) -> None:
     fake_dot(tmp_path, script)
     assert says("--diagram", "svg", path=str(tmp_path)) == (1, "", f"muinit: --diagram svg: {why}\n")
 
@@ -695,7 +695,7 @@ def test_ctrl_c_ends_a_dot_that_takes_too_long(tmp_path: Path, whom: str) -> Non
         ("--diagram dot word", "muinit: unexpected argument 'word' before '---'"),
     ],
 )
-def test_a_wrong_option_is_one_line_and_no_picture(argv: str, message: str) -> None:
+def test_a_wrong_option_gives_one_line_and_no_diagram(argv: str, message: str) -> None:
     code, out, err = says(*argv.split())
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(message)

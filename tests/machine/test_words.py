@@ -115,7 +115,7 @@ def test_giving_up() -> None:
         (["x" * 36 + "\\"], "x" * 36 + "\\"),
     ],
 )
-def test_a_title_is_short_and_moves_no_cursor(argv: list[str], words: str) -> None:
+def test_a_title_is_short_and_cannot_move_the_cursor(argv: list[str], words: str) -> None:
     assert phrases.title(argv) == words
 
 
@@ -132,7 +132,7 @@ def test_colours_do_not_move_the_columns() -> None:
         assert line.count("\x1b[0m") == line.count("\x1b[") / 2
 
 
-def test_a_width_for_many_steps() -> None:
+def test_the_columns_are_aligned_for_many_steps() -> None:
     run = Lifecycle([Command(["a"], 1)], [15] * 10, 0.0)
     lines = [words.start(run), words.line(run, run.handle(Terminate(15)), name)]
     lines += [words.line(run, run.handle(Timeout()), name) for _ in range(9)]
@@ -168,7 +168,7 @@ def test_the_last_line_names_the_orphans_that_had_to_be_killed() -> None:
     assert Verdict(run, name).noteworthy()
 
 
-def test_a_command_that_had_to_be_killed_is_news() -> None:
+def test_a_command_that_had_to_be_killed_is_noteworthy() -> None:
     run = life()
     verdict(run, CommandEnded((0, Ending(0))), Timeout(), CommandEnded((1, Ending(137, 9))), Drained())
     assert Verdict(run, name).noteworthy()
@@ -188,7 +188,7 @@ def test_the_last_line_of_a_command_in_the_background() -> None:
     assert "background" not in verdict(failed, CommandEnded((0, Ending(3)), left=(200,), names=("nginx",)), Drained())
 
 
-def test_the_last_line_of_a_command_that_had_nothing_to_read() -> None:
+def test_the_last_line_of_a_command_that_had_no_input() -> None:
     for at, mistaken in (0.1, True), (5.0, False):
         run = Lifecycle([Command(["bash"], 100), Command(["cat"], 101, reads_nothing=True)], (15, 9), 2.0)
         events = CommandEnded((1, Ending(0)), at=at), CommandEnded((0, Ending(143, 15)), at=at), Drained()
@@ -198,7 +198,7 @@ def test_the_last_line_of_a_command_that_had_nothing_to_read() -> None:
 
 
 def test_the_last_line_of_an_oom_kill() -> None:
-    """It explains a SIGKILL that was not ours, and no other."""
+    """The last line mentions an OOM kill only to explain a SIGKILL (137) that muinit did not send."""
     words = "(the kernel has counted an OOM kill in this cgroup)"
     killed: list[Event] = [Terminate(15), Timeout(), CommandEnded((0, Ending(137, 9)))]
     cases: list[tuple[list[Event], bool]] = [
@@ -215,7 +215,7 @@ def test_the_last_line_of_an_oom_kill() -> None:
         assert words not in Verdict(run, name).sentence((), 9.0)
 
 
-def test_the_last_line_when_there_was_nobody_to_stop() -> None:
+def test_the_last_line_when_no_process_was_left_to_stop() -> None:
     assert verdict(life(1), CommandEnded((0, Ending(139, 11, core=True)), at=0.25), Drained()) == (
         "exit 139: pid 100 (c0 -x) died of SIGSEGV with a core dump (139) after 0.25 s"
     )
@@ -224,7 +224,7 @@ def test_the_last_line_when_there_was_nobody_to_stop() -> None:
     )
 
 
-def test_the_last_line_when_who_failed_was_being_stopped() -> None:
+def test_the_last_line_when_the_command_that_failed_was_being_stopped() -> None:
     events = CommandEnded((0, Ending(0)), at=1.5), Timeout(at=3.5), CommandEnded((1, Ending(7)), at=3.75), Drained()
     assert verdict(life(), *events) == (
         "exit 7: pid 101 (c1 -x) exited 7 after 3.75 s, 0.25 s into step 2 of 2 (SIGKILL); "
@@ -232,7 +232,7 @@ def test_the_last_line_when_who_failed_was_being_stopped() -> None:
     )
 
 
-def test_the_last_line_when_we_were_told_to_stop() -> None:
+def test_the_last_line_when_muinit_was_told_to_stop() -> None:
     events = Terminate(15, at=1.5), CommandEnded((0, Ending(0)), (1, Ending(143, 15)), at=2), Drained()
     assert verdict(life(), *events) == (
         "exit 143: pid 101 (c1 -x) died of muinit's SIGTERM (143) after 2 s, 0.5 s into step 1 of 2 (SIGTERM); "
@@ -240,12 +240,12 @@ def test_the_last_line_when_we_were_told_to_stop() -> None:
     )
 
 
-def test_the_last_line_tells_of_the_first_order_to_stop() -> None:
+def test_the_last_line_names_the_first_signal_that_told_muinit_to_stop() -> None:
     events = Terminate(1, at=1), Terminate(15, at=2), CommandEnded((0, Ending(129, 1)), (1, Ending(0)), at=3), Drained()
     assert "; SIGHUP had told muinit to stop after 1 s: " in verdict(life(), *events)
 
 
-def test_the_last_line_does_not_blame_a_stop_that_came_later() -> None:
+def test_the_last_line_does_not_blame_a_signal_that_came_after_the_failure() -> None:
     ended = CommandEnded((0, Ending(3)), at=1), Terminate(15, at=1.5), CommandEnded((1, Ending(143, 15)), at=2)
     assert verdict(life(), *ended, Drained()) == (
         "exit 3: pid 100 (c0 -x) exited 3 after 1 s, so muinit stopped the rest; then SIGTERM told muinit to stop, "
@@ -253,7 +253,7 @@ def test_the_last_line_does_not_blame_a_stop_that_came_later() -> None:
     )
 
 
-def test_the_last_line_says_it_where_a_stop_that_came_later_made_the_code() -> None:
+def test_the_last_line_tells_of_a_later_signal_that_made_the_death_count() -> None:
     events = CommandEnded((0, Ending(0)), at=1), Terminate(15, at=1.5), CommandEnded((1, Ending(143, 15)), at=2)
     assert verdict(life(), *events, Drained()) == (
         "exit 143: pid 101 (c1 -x) died of muinit's SIGTERM (143) after 2 s, 0.5 s into step 1 of 2 (SIGTERM); "
@@ -261,8 +261,8 @@ def test_the_last_line_says_it_where_a_stop_that_came_later_made_the_code() -> N
     )
 
 
-def test_the_last_line_tells_our_kill_from_that_of_others_also_when_told() -> None:
-    """137 after `docker stop` is not the work of the kernel's OOM killer."""
+def test_the_last_line_tells_our_sigkill_from_others_after_being_told_to_stop() -> None:
+    """137 after `docker stop` comes from muinit's SIGKILL and not from the kernel's OOM killer."""
     told = Terminate(15, at=1), Timeout(at=3)
     ours = verdict(life(1), *told, CommandEnded((0, Ending(137, 9)), at=3.5))
     assert "died of muinit's SIGKILL (137) after 3.5 s, 0.5 s into step 2 of 2 (SIGKILL); " in ours
@@ -272,7 +272,7 @@ def test_the_last_line_tells_our_kill_from_that_of_others_also_when_told() -> No
     assert "died of a forwarded SIGINT (130) after 1.5 s, " in passed_on
 
 
-def test_the_last_line_knows_a_signal_that_was_forwarded() -> None:
+def test_the_last_line_says_that_a_signal_was_forwarded() -> None:
     events = Forward(2), CommandEnded((0, Ending(130, 2)), (1, Ending(130)), at=1), Drained()
     assert verdict(life(), *events) == (
         "exit 130: pid 100 (c0 -x) died of a forwarded SIGINT (130) after 1 s: "
@@ -314,7 +314,7 @@ def test_the_last_line_names_survivors() -> None:
     assert "(SIGKILL): a process that cannot be identified; " in verdict(life(), *events)
 
 
-def test_many_others_are_counted_together_where_they_ended_alike_and_failures_come_first() -> None:
+def test_many_commands_that_ended_alike_are_counted_together_and_failures_come_first() -> None:
     run = life(40)
     run.commands = [*run.commands, Command(["y"], None), Command(["z"], None)]
     events: list[Event] = [
@@ -401,12 +401,12 @@ pid 101 (c1 -x) died of muinit's SIGKILL (137) after 3.75 s, 0.25 s into step 2 
 """
 
 
-def test_what_suspends_is_told() -> None:
+def test_a_suspend_is_told() -> None:
     run = life()
     assert Story(run, name).lines(run.handle(Suspend())) == ["suspend: SIGTSTP to every command, then to us"]
 
 
-def test_a_wait_without_end_is_told() -> None:
+def test_an_endless_wait_is_told() -> None:
     run = Lifecycle(life().commands, (15, 9), math.inf)
     lines = Story(run, name).lines(run.handle(Terminate(15)))
     assert lines[1] == "step 1 of 2: SIGTERM, SIGCONT to every child; waiting for ever"

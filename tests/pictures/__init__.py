@@ -1,1 +1,1 @@
-"""Tests of the pictures of runs, in a real browser."""
+"""Tests of the pictures of runs, without a browser and in a real one."""

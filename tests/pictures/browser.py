@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.cast.harness import Run, kid, wait_for
 
-# Debian's own; as root it needs --no-sandbox, and it is to talk to nobody.
+# For Debian's Chromium. As root it needs --no-sandbox, and it must not use the network.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
 
@@ -25,7 +25,7 @@ def why_no_chromium() -> str:
     """Why no page can be shown here, or ""."""
     if not shutil.which("chromium"):
         return "chromium is not installed: apt-get install chromium"
-    # playwright runs a node of its own, which needs libatomic.so.1: fresh machines do not have it.
+    # playwright runs a node of its own, which needs libatomic.so.1. Fresh machines do not have that library.
     argv = [sys.executable, "-m", "playwright", "--version"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return f"playwright does not run: {done.stderr.strip()}" if done.returncode else ""
@@ -50,7 +50,7 @@ class Seen:
 
 @contextmanager
 def seen(browser: Browser, path: Path, **context: Any) -> Iterator[Seen]:
-    """Load a file."""
+    """Load a file, and collect what is wrong with it."""
     with_context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **context})
     it = Seen(with_context.new_page())
     it.page.on("console", lambda message: it.wrong.append(message.text))
@@ -66,14 +66,14 @@ def seen(browser: Browser, path: Path, **context: Any) -> Iterator[Seen]:
 
 
 def two(trace: Path) -> None:
-    """One fails, and the other does not listen."""
+    """One of two commands fails, and the other ignores SIGTERM."""
     fails = ["sh", "-c", "sleep 0.3; exit 3"]
     with Run(kid("deaf", "TERM=ignore"), fails, options=f"-q -t 0.3 --trace-file {trace}") as run:
         assert run.end() == 3
 
 
 def forty(trace: Path) -> None:
-    """One of 40 dies of a fault, and one does not listen."""
+    """One of 40 commands dies of SIGSEGV, and one ignores SIGTERM."""
     sleeps = [["sleep", str(100 + n)] for n in range(37)]
     others = [["true", "long", "x" * 50], ["sh", "-c", "kill -SEGV $$"], kid("deaf", "TERM=ignore")]
     with Run(*others[2:], *sleeps, *others[:2], options=f"-q -t 0.3 --trace-file {trace}") as run:
@@ -93,7 +93,7 @@ def busy(trace: Path) -> None:
         run.ready("a", "b", "c", "d", "e")
 
         def adopted() -> bool:
-            run.signal(signal.SIGCHLD)  # muinit looks for orphans when it is told that a child has ended
+            run.signal(signal.SIGCHLD)  # muinit looks for orphans when SIGCHLD says that a child has ended
             return trace.read_text().count('"name":') == 2
 
         wait_for(adopted)
@@ -110,7 +110,7 @@ def busy(trace: Path) -> None:
 
 
 def missing(trace: Path) -> None:
-    """One of three does not exist."""
+    """One of three commands does not exist."""
     with Run(["sleep", "100"], ["/no/such/thing"], ["sleep", "101"], options=f"-q --trace-file {trace}") as run:
         assert run.end() == 127
 

@@ -1,4 +1,4 @@
-"""The pictures of real runs, in a real Chromium: they are where the trace says, and can be read."""
+"""The pictures of real runs in a real Chromium: everything is where the trace says, and can be read."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Told:
                     lane["marks"].append((kind, at))
 
     def unseen(self, ending: dict[str, Any]) -> dict[str, Any]:
-        """An orphan that muinit did not see before it ended."""
+        """Add a lane for an orphan that muinit did not see before its end."""
         self.lanes.append({"pid": ending["pid"], "start": None, "marks": []})
         return self.lanes[-1]
 
@@ -129,7 +129,7 @@ GEOMETRY = """() => {
 
 
 class Axis:
-    """Pixels for times, between the marks that the axis has for events."""
+    """Pixels for times, interpolated between the knots, which the axis has for events."""
 
     def __init__(self, knots: list[dict[str, Any]]) -> None:
         self.times = [int(knot["time"]) for knot in knots]
@@ -267,7 +267,7 @@ def texts_can_be_read(drawn: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_code_and_the_sentence_are_seen(name: str, traces: dict[str, Path], shown: dict[str, Seen]) -> None:
+def test_the_exit_code_and_the_reason_are_shown(name: str, traces: dict[str, Path], shown: dict[str, Seen]) -> None:
     told, page = Told(traces[name]), shown[name].page
     words = page.locator("header").inner_text()
     head = page.get_by_role("heading", level=1)
@@ -310,7 +310,7 @@ def test_the_keyboard_tells_more(traces: dict[str, Path], shown: dict[str, Seen]
     told, page = Told(traces["two"]), shown["two"].page
     page.locator("section").nth(0).focus()
     heard = [tooltip(page)]
-    for _ in range(11):  # five states, two lives, three marks, and away
+    for _ in range(11):  # five stages, two lanes, three marks, and out of the picture
         page.keyboard.press("Tab")
         heard.append(tooltip(page))
     firsts = [words.partition("\n")[0].partition(":")[0] for words in heard]
@@ -326,7 +326,7 @@ def test_the_keyboard_tells_more(traces: dict[str, Path], shown: dict[str, Seen]
     assert tooltip(page) == ""
 
 
-def test_without_scripts_the_titles_tell(traces: dict[str, Path], browser: Browser) -> None:
+def test_without_scripts_the_titles_tell_more(traces: dict[str, Path], browser: Browser) -> None:
     with seen(browser, traces["two"].with_suffix(".html"), java_script_enabled=False) as it:
         titles = it.page.locator(".life > title")
         assert titles.count() == 2
@@ -390,7 +390,7 @@ def test_the_edges_that_were_taken_are_heavier(shown: dict[str, Seen]) -> None:
     assert min(taken.values()) >= 2 * max(width for kind, _, width in edges if "untaken" in kind)
 
 
-def test_a_picture_in_another_page(traces: dict[str, Path], browser: Browser) -> None:
+def test_a_picture_can_be_shown_in_another_page(traces: dict[str, Path], browser: Browser) -> None:
     picture = traces["two"].with_suffix(".svg")
     holder = picture.with_suffix(".img.html")
     holder.write_text(f'<!doctype html><img src="{picture.name}">')

@@ -1,4 +1,4 @@
-"""The picture of a run: what stands where, without a browser."""
+"""The picture of a run: what is drawn where, checked without a browser."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HOSTILE = "</script></style><img src=x onerror=alert(1)>\"'&\x00\x1b[2J\udcff\u2
 
 
 def written(*events: Event, count: int = 2, end: int | None = None, **about: object) -> list[str]:
-    """The lines of a trace, as muinit writes them; without an end where `end` is None and nothing exits."""
+    """The lines of a trace, as muinit writes them, without a last line if `end` is None and the run does not exit."""
     run = Lifecycle([Command([f"/bin/c{n}", "-x"], 100 + n) for n in range(count)], (15, 9), 2.0)
     return lines_of(run, events, end, **about)
 
@@ -81,7 +81,7 @@ GAPS = st.lists(st.integers(0, 10**6) | st.integers(0, 10**15), min_size=1, max_
 
 
 @given(GAPS, st.floats(300, 2000), st.data())
-def test_the_axis_is_in_order_and_full(gaps: list[int], width: float, data: st.DataObject) -> None:
+def test_the_axis_is_in_order_and_uses_its_whole_width(gaps: list[int], width: float, data: st.DataObject) -> None:
     times = [sum(gaps[:n]) for n in range(len(gaps) + 1)]
     least = data.draw(st.lists(st.floats(1, 60), min_size=len(gaps), max_size=len(gaps)))
     on = scale(times, least, width)
@@ -105,7 +105,7 @@ def test_the_axis_is_in_order_and_full(gaps: list[int], width: float, data: st.D
 
 
 @given(GAPS, st.floats(300, 2000))
-def test_a_tick_stands_at_its_time_and_says_it(gaps: list[int], width: float) -> None:
+def test_a_tick_is_at_its_time_and_names_it(gaps: list[int], width: float) -> None:
     times = [sum(gaps[:n]) for n in range(len(gaps) + 1)]
     on = scale(times, [14.0] * len(gaps), width)
     found = ticks(on, [1], LETTER)
@@ -134,7 +134,7 @@ def test_hours_do_not_hide_the_stop() -> None:
     assert short.x[1] == 500, "what lasts no time gets no page"
 
 
-def test_what_has_no_room_shares_what_there_is() -> None:
+def test_gaps_share_the_width_if_there_is_too_little() -> None:
     assert scale([0, 1, 2], [600.0, 200.0], 400).x == [0, 300, 400]
 
 
@@ -214,7 +214,7 @@ def test_a_whole_run() -> None:
     assert run.rows[5].effects == "SIGTERM, SIGCONT to every child; clock 2 s"
 
 
-def test_what_decides_is_the_rule_of_the_exit_status() -> None:
+def test_outcomes_follow_the_rule_of_the_exit_status() -> None:
     told = drawn(Terminate(15, at=1), CommandEnded((0, Ending(143, 15)), (1, Ending(0)), at=2), Drained(at=3))
     assert [(each.outcome, each.text) for each in told.lanes] == [("killed", "SIGTERM, decides"), ("well", "exit 0")]
     excused = drawn(CommandEnded((0, Ending(0)), at=1), CommandEnded((1, Ending(143)), at=2), Drained(at=3))
@@ -239,7 +239,7 @@ def test_a_command_that_was_never_started() -> None:
     assert missing.tip.splitlines()[:2] == ["command: /b", "was not found"]
 
 
-def test_giving_up_leaves_somebody_alive() -> None:
+def test_giving_up_leaves_processes_alive() -> None:
     of = drawn(Terminate(15, at=1), Timeout(at=3), Timeout(at=4))
     assert (of.title, {each.outcome for each in of.lanes}) == ("exit 1", {"alive"})
 
@@ -271,7 +271,7 @@ def test_dropped_lines_are_a_gap_in_the_band() -> None:
     assert picture(read(last)).band[-1].look == "lost"
 
 
-def test_another_version_is_coloured_by_exit_codes() -> None:
+def test_a_trace_of_another_version_is_coloured_by_exit_codes() -> None:
     lines = written(CommandEnded((0, Ending(3)), at=1), CommandEnded((1, Ending(143, 15)), at=2), Drained(at=3))
     other = [line.replace('"guard": "last_command"', '"guard": "other"') for line in lines]
     of = picture(read(other))
@@ -280,12 +280,12 @@ def test_another_version_is_coloured_by_exit_codes() -> None:
     assert picture(read(impossible)).facts[-1][0] == "colours"
 
 
-def test_times_that_go_back_stand_still() -> None:
+def test_a_time_that_goes_back_counts_as_the_one_before() -> None:
     lines = [line.replace('"t": 2000000000', '"t": 500') for line in written(*RUN, end=12 * SECOND)]
     assert [at for _, at in picture(read(lines)).knots][:3] == [0, SECOND, 3 * SECOND]
 
 
-def test_thousands_of_orphans_are_a_small_page() -> None:
+def test_thousands_of_orphans_make_a_small_page() -> None:
     events: list[Event] = []
     for n in range(3000):
         pid = 1000 + n
@@ -328,7 +328,7 @@ def test_any_run_has_a_picture(history: list[tuple[int, float]], count: int) -> 
 
 
 def possible(history: list[tuple[int, float]], count: int) -> list[Event]:
-    """Events that can happen, in an order chosen by numbers."""
+    """Events that can happen in this order. The numbers of the history choose them."""
     run = Lifecycle([Command(["c"], 100 + n) for n in range(count)], (15, 9), 2.0)
     orphans: list[int] = []
     events: list[Event] = []
@@ -355,7 +355,7 @@ def possible(history: list[tuple[int, float]], count: int) -> list[Event]:
 
 
 def tells_the_trace(found: Trace, of: Picture) -> None:
-    """What is true of any picture."""
+    """Check what is true of any picture."""
     assert of.band[0].span.x == of.left
     assert abs(of.band[-1].span.x + of.band[-1].span.width - of.right) < 1e-6
     for left, right in pairwise(of.band):
@@ -384,7 +384,7 @@ def tells_the_trace(found: Trace, of: Picture) -> None:
 # Words
 
 
-def test_what_does_not_fit_is_cut() -> None:
+def test_text_that_does_not_fit_is_cut() -> None:
     assert fit("abc", 3 * LETTER) == "abc"
     assert fit("abcd", 3 * LETTER) == "ab…"
     assert fit("日本語", 4 * LETTER) == "日…"
@@ -393,7 +393,7 @@ def test_what_does_not_fit_is_cut() -> None:
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=80))
-def test_lines_have_room(text: str) -> None:
+def test_wrapped_lines_fit(text: str) -> None:
     assert all(cells(line) * LETTER <= 200 for line in timeline.wrap(text, 200))
 
 
@@ -401,7 +401,7 @@ def test_every_word_of_a_sentence_is_kept() -> None:
     assert " ".join(timeline.wrap("so it is said, once and again", 60)) == "so it is said, once and again"
 
 
-# Text
+# Hostile text
 
 
 def hostile(form: Callable[[Trace], str]) -> str:
@@ -418,7 +418,7 @@ def hostile(form: Callable[[Trace], str]) -> str:
 
 
 @pytest.mark.parametrize("form", [page.svg, lambda found: page.html(found)[0]], ids=["svg", "html"])
-def test_nothing_breaks_out(form: Callable[[Trace], str]) -> None:
+def test_hostile_text_cannot_break_out(form: Callable[[Trace], str]) -> None:
     text = hostile(form)
     assert "<img" not in text
     assert "<b>&" not in text
@@ -469,7 +469,7 @@ def test_only_shapes_are_taken_over() -> None:
 
 
 def test_the_diagram_is_what_dot_draws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Told with a dot of our own, so that it is told where Graphviz is missing too."""
+    """The diagram is the output of dot (here a fake one, so that the test also runs without Graphviz)."""
     drawing = tmp_path / "dot"
     drawing.write_text("""#!/bin/sh\necho '<svg viewBox="0"><g class="graph"><text>drawn</text></g></svg>'\n""")
     drawing.chmod(0o755)
@@ -477,7 +477,7 @@ def test_the_diagram_is_what_dot_draws(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert page.diagram(read(written(*RUN))) == ('<svg viewBox="0"><g class="graph"><text>drawn</text></g></svg>', "")
 
 
-def test_no_diagram_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_diagram_that_cannot_be_drawn_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = read(written(*RUN))
     steps = replace(found, header={**found.header, "steps": ["SIGTERM"] * 13})
     assert page.diagram(steps) == ("", "The diagram is left out: 13 steps are more than it can show.")
@@ -519,7 +519,7 @@ def test_a_file_is_written(suffix: str, trace: Path, monkeypatch: pytest.MonkeyP
     assert len(os.listdir(trace.parent)) == 3
 
 
-def test_it_is_said_what_the_page_lacks(
+def test_the_command_says_what_the_page_lacks(
     trace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -539,7 +539,7 @@ def test_it_is_said_what_the_page_lacks(
         ("run.jsonl", "python -m statechart timeline: the following arguments are required: -o/--output"),
     ],
 )
-def test_what_is_wrong_is_one_line(words: str, said: str, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_is_one_line(words: str, said: str, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trace.parent)
     Path("bad").write_text("so\n")
     Path("odd").write_text(trace.read_text().replace('["/bin/c0", "-x"]', "[]"))
@@ -551,7 +551,7 @@ def test_what_is_wrong_is_one_line(words: str, said: str, trace: Path, monkeypat
 
 @pytest.mark.parametrize("lacking", ["jinja2", "statechart.pictures.scale"])
 def test_without_jinja(lacking: str, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said what to install; but what else cannot be imported is a bug, and not hidden."""
+    """If Jinja2 is missing, the error says what to install; any other failed import is a bug, and is not hidden."""
     monkeypatch.setitem(sys.modules, lacking, None)
     for name in ("page", "timeline"):
         monkeypatch.delitem(sys.modules, f"statechart.pictures.{name}")
@@ -563,7 +563,7 @@ def test_without_jinja(lacking: str, trace: Path, monkeypatch: pytest.MonkeyPatc
     assert (str(error.value) == said) == (lacking == "jinja2")
 
 
-def test_what_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     old = tmp_path / "run.svg"
     old.write_text("old")
     with pytest.raises(UnicodeEncodeError):
@@ -572,7 +572,7 @@ def test_what_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["run.svg"]
 
 
-def test_no_mark_is_nameless() -> None:
+def test_every_mark_and_outcome_has_a_name() -> None:
     of = drawn(*RUN, end=12 * SECOND)
     every: list[Mark] = [*of.signals, *(mark for each in of.lanes for mark in each.marks)]
     assert {mark.kind for mark in every} <= set(timeline.MARKS)
@@ -584,7 +584,7 @@ def test_no_mark_is_nameless() -> None:
 # What docs/traces.md shows
 
 
-def test_the_run_of_the_pictures_replays() -> None:
+def test_the_run_of_the_pictures_can_be_replayed() -> None:
     text = (PICTURES / "run.jsonl").read_text()
     found = read(text.splitlines(keepends=True))
     replay(found)

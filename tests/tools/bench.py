@@ -1,7 +1,7 @@
-"""What muinit costs, as ratios in one run: against an interpreter that only spawns and waits, and tini if it is there.
+"""What muinit costs, compared with an interpreter that only spawns and waits, and with tini if it is installed.
 
-python -m tests.tools.bench [--runs N] [--write]: prints a Markdown table; --write puts it into docs/measurements.md.
-Figures are medians; those of the floor are taken in turn with those of muinit, since machines are noisy.
+python -m tests.tools.bench [--runs N] [--write] prints a Markdown table. --write puts it into docs/measurements.md too.
+Figures are medians. Machines are noisy, so the floor (that interpreter) and muinit run in turn, and their ratio counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.cast.harness import AS_INIT, ROOT, wait_for
 from tests.tools import docs
 from tests.tools.progress import Count, progress
 
-VENV = ROOT / ".venv-bench"  # as a user installs it: not editable, by a current pip
+VENV = ROOT / ".venv-bench"  # as a user installs it: not editable, with a current pip
 MUINIT = [str(VENV / "bin/muinit"), "-q"]
 FLOOR = [str(VENV / "bin/python"), "-I", "-c"]
 TINI = ["tini", "-s", "--"]
@@ -30,7 +30,7 @@ STAMP = ["date", "+%s%N"]
 ASLEEP = ["sleep", "60"]
 COMMANDS = 100
 ORPHANS = 3000
-STORM = f"i=0; while [ $i -lt {ORPHANS} ]; do (: &); i=$((i + 1)); done"  # each by a double fork
+STORM = f"i=0; while [ $i -lt {ORPHANS} ]; do (: &); i=$((i + 1)); done"  # each orphan by a double fork
 
 SPAWN_AND_WAIT = """
 import os, sys
@@ -71,7 +71,7 @@ def last_of_many(argv: list[str]) -> float:
 
 def idle(argv: list[str]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(argv)
-    time.sleep(0.3)  # nothing tells that a process has gone idle, and this is not timed
+    time.sleep(0.3)  # nothing announces that a process has become idle, and this is not timed
     return process
 
 
@@ -117,7 +117,7 @@ def stop_many(argv: list[str]) -> float:
         assert process.stdout is not None
         for _ in range(COMMANDS):
             process.stdout.readline()
-        # It may still load: an idle one is what is measured.
+        # muinit may still be loading, but we measure one that is idle.
         wait_for(lambda: int(caught(process.pid), 16) & 1 << (signal.SIGTERM - 1))
         time.sleep(0.05)
         start = time.perf_counter()
@@ -132,7 +132,7 @@ def caught(pid: int) -> str:
 
 
 class Row(NamedTuple):
-    """What is measured, how often, and of what: the floor, muinit, and tini if it is there; or muinit alone."""
+    """What is measured, how often, and with which programs: floor, muinit, and tini if installed; or muinit alone."""
 
     words: str
     unit: str
@@ -153,19 +153,19 @@ def rows(runs: int) -> list[Row]:
     as_init = [[*AS_INIT, *argv] for argv in each(*STAMP)]
     both = [floor(*many), muinit(*many)]
     return [
-        Row("first child after, as PID 1", " ms", "1.5", first_child, as_init, 4 * runs),
-        Row("first child after", " ms", "1.5", first_child, each(*STAMP), 4 * runs),
-        Row(f"last of {COMMANDS} commands after, as PID 1", " ms", "1.5", last_of_many, both, runs),
+        Row("first child started after, as PID 1", " ms", "1.5", first_child, as_init, 4 * runs),
+        Row("first child started after", " ms", "1.5", first_child, each(*STAMP), 4 * runs),
+        Row(f"last of {COMMANDS} commands started after, as PID 1", " ms", "1.5", last_of_many, both, runs),
         Row("resident memory, as PID 1", " MiB", "1.5", rss_as_init, each(*ASLEEP), runs),
         Row("resident memory", " MiB", "1.5", rss, each(*ASLEEP), runs),
         Row("idle wake-ups a second", "", "0", wake_ups, each(*ASLEEP), 1),
-        Row(f"{ORPHANS} orphans, whole run as PID 1", " ms", "1.2", storm, [floor(storms), muinit(storms)], runs),
-        Row(f"{COMMANDS} commands stopped in", " ms", "", stop_many, [muinit(*many)], runs),
+        Row(f"whole run with {ORPHANS} orphans, as PID 1", " ms", "1.2", storm, [floor(storms), muinit(storms)], runs),
+        Row(f"{COMMANDS} commands stopped after", " ms", "", stop_many, [muinit(*many)], runs),
     ]
 
 
 def measure(row: Row, count: Count) -> list[float]:
-    """The medians of so many runs of each, taken in turn."""
+    """The median of each program. They run in turn, `row.runs` times each."""
     taken = [[row.take(argv) for argv in count(row.argvs)] for _ in range(row.runs)]
     return [median(column) for column in zip(*taken, strict=True)]
 
@@ -198,7 +198,7 @@ def rss_as_init(argv: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.bench", description="Measure what muinit costs.")
-    parser.add_argument("--runs", type=int, default=15, help="how often each is measured (default: 15)")
+    parser.add_argument("--runs", type=int, default=15, help="how often each program is measured; default: 15")
     parser.add_argument("--write", action="store_true", help="write the table into docs/measurements.md")
     options = parser.parse_args()
     machine = f"Measured with Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, "

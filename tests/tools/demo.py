@@ -1,4 +1,4 @@
-"""make demo: muinit on two real programs, and an explanation of what was seen."""
+"""make demo: run muinit on two real programs, and explain what it printed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ sys.exit("client: and now I fail")
 
 
 def main() -> None:
-    """Run it in a directory of its own."""
-    # Not "#!PYTHON": the kernel cuts that line at 255 bytes, and splits it at a space.
+    """Run the demo in a directory of its own."""
+    # The scripts do not begin with "#!PYTHON", because the kernel cuts that line at 255 bytes and splits it at a space.
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         os.mkfifo("address")
@@ -40,13 +40,14 @@ def main() -> None:
         print("$ muinit", *argv, flush=True)
         code = subprocess.run([*MUINIT, *argv], check=False).returncode
     print(f"""
-muinit exited {code}. What you saw, line by line:
-  - RUNNING: both programs were started, the web server first.
-  - The client fetched a page and failed with 1. muinit restarts nothing: one program has ended, so it
-    stops the other, in steps. Step 1 of 2 is SIGTERM; the clock gives it 2 seconds.
-  - The server died of it at once, so muinit did not wait: DRAINING means that no program is left,
-    and since there were no orphans either, EXITED followed in the same moment.
-  - The last line says why: 1 is the client's. The server's death by muinit's SIGTERM is no failure.""")
+muinit exited with {code}. What you saw, line by line:
+  - RUNNING: muinit started both programs, the web server first.
+  - The client fetched a page and then exited with 1. muinit never restarts a program. When one ends, it
+    stops the others in steps. Step 1 of 2 is SIGTERM, and the web server has 2 seconds to end.
+  - The web server died of SIGTERM at once, so muinit did not wait any longer. DRAINING means that neither
+    of the programs is left. There were no orphans either, so EXITED followed immediately.
+  - The last line says why muinit exited with 1: that is the exit code of the client. The web server died
+    of muinit's own SIGTERM, which is not a failure.""")
     sys.exit(code != 1)
 
 

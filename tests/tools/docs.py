@@ -1,8 +1,8 @@
-"""The blocks of README.md and docs/ that a program writes. Each has one source, and a test compares them.
+"""The blocks of README.md and docs/ that a program writes. Each has one source, and a test compares the two.
 
-python -m tests.tools.docs: write them anew.
+python -m tests.tools.docs writes all of them again.
 
-A block stands in one page, between two markers with its name. Samples come from real runs, through a real shell.
+A block is on one page, between two markers with its name. Samples come from real runs in a real shell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.tools import exit_table
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-WIDTH = 100  # columns of a sample: what a screen shows of it beside the edges of a web page
+WIDTH = 100  # columns of a sample: more do not fit on a screen beside the margins of a web page
 
 FOLD = "2>&1 | fold -sw 96"
 STUBBORN = """sh -c "trap '' TERM; exec sleep 60\""""
@@ -38,11 +38,11 @@ TRACE = [
     "sed -n '2p;$p' run.jsonl | fold -w 96",
     "python -m statechart replay run.jsonl",
 ]
-RUNS = ("sample", "story", "states", "trace-file", "unasked")  # each run has its own times and pids
+RUNS = ("sample", "story", "states", "trace-file", "unasked")  # samples whose times and pids differ in each run
 
 
 def shell(command: str, cwd: Path = ROOT) -> str:
-    """What a command prints, on stdout and stderr, without the blanks that fold leaves at the ends of lines."""
+    """What a command prints on stdout and stderr, without the spaces that fold leaves at the ends of lines."""
     done = subprocess.run(
         ["sh", "-c", command],
         stdout=subprocess.PIPE,
@@ -75,7 +75,7 @@ def synopsis() -> str:
 # Signals
 
 def signal_table() -> str:
-    """What a signal means if no option names it, and which options can name it; one row for those that are alike."""
+    """What each signal means if no option names it, and which options can name it. Like signals share a row."""
     rows: dict[tuple[str, ...], list[str]] = {}
     known = signals.by_name()
     as_init, as_other = (meanings.meanings(known, init=init) for init in (True, False))
@@ -91,7 +91,7 @@ def signal_table() -> str:
 
 
 def _ranges(names: list[str]) -> str:
-    """The names; the real-time signals, of which there are thirty, in a few words."""
+    """The names of signals. There are thirty real-time signals, so they share a few words."""
     plain = [name for name in names if not name.startswith("RT")]
     others = [name for name in names if name.startswith("RT")]
     return ", ".join(plain + (others if len(others) < 3 else ["the other real-time signals"]))
@@ -109,14 +109,14 @@ def table(*rows: list[str]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rest])
 
 
-# What is taken from files
+# Blocks that are made from files
 
 
 def price() -> str:
     """The rows of the measurements that matter most to a user."""
     lines = [line.strip("| ").split(" | ") for line in written("bench").splitlines() if line.startswith("| ")]
     rows = {cells[0]: cells for cells in lines}
-    wanted = ["first child after, as PID 1", "resident memory, as PID 1", "idle wake-ups a second"]
+    wanted = ["first child started after, as PID 1", "resident memory, as PID 1", "idle wake-ups a second"]
     return table(["", "muinit", "tini"], *([name, rows[name][2], rows[name][-1]] for name in wanted))
 
 
@@ -163,7 +163,7 @@ def blocks() -> dict[str, str]:
 
 
 def without_chance(text: str) -> str:
-    """A sample without times and pids, which differ in each run, and so without the line ends that depend on them."""
+    """A sample without times and pids, which differ in each run, and without white space, which depends on them."""
     text = "".join(text.split())
     return re.sub(r"pid\d+|after[\d.]+s|[\d.]+sinto|(?<=muinit:)[\d.]+s|(?<=\"t\":)\d+|\d+events", "", text)
 
@@ -173,14 +173,14 @@ def marked(name: str) -> re.Pattern[str]:
 
 
 def find(name: str) -> tuple[Path, re.Match[str]]:
-    """The page that has a block, and where it stands in it."""
+    """The page that has a block, and the match of the block in it."""
     found = [(page, match) for page in PAGES for match in marked(name).finditer(page.read_text())]
     assert len(found) == 1, f"expected one block '{name}' in README.md and docs/, found {len(found)}"
     return found[0]
 
 
 def written(name: str) -> str:
-    """What stands between the markers of a block."""
+    """The text between the markers of a block."""
     return find(name)[1][2]
 
 
@@ -199,19 +199,19 @@ def fences(text: str) -> Iterator[tuple[str, str]]:
 
 
 def prose(text: str) -> str:
-    """A page without what programs write, and without code blocks."""
+    """A page without the blocks that programs write, and without code blocks."""
     text = re.sub(r"<!-- ([\w-]+): [^>]*-->.*?<!-- /\1 -->", "", text, flags=re.DOTALL)
     return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub makes of the headings of a page."""
+    """The anchors that GitHub makes for the headings of a page."""
     heads = re.findall(r"^#+ (.*)$", prose(text), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 def links(text: str) -> set[str]:
-    """The links and pictures of a page that lead to no other site."""
+    """The links and pictures of a page, except those that lead to another site."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     found = {part for pair in re.findall(r'\]\(([^)]+)\)|src(?:set)?="([^"]+)"', text) for part in pair if part}
     return {link for link in found if not link.startswith("https:")}

@@ -1,11 +1,12 @@
-"""Signals that come while muinit starts: what becomes of them, and how long muinit is deaf.
+"""Signals that arrive while muinit starts: what becomes of them, and when muinit begins to keep them.
 
-python -m tests.tools.early [--runs N]: send SIGTERM and SIGINT 0 to 60 ms after the exec of muinit, as PID 1 and as an
-ordinary process, N times each, and print what became of them, and how long muinit takes to block its signals.
+python -m tests.tools.early [--runs N] sends SIGTERM and SIGINT 0 to 60 ms after the exec of muinit, N times each, as
+PID 1 and as an ordinary process. It prints what became of them, and how long muinit takes to block its signals.
 
-Before that moment the signal is not muinit's. The kernel drops it for a PID 1, and ends any other process by it; of
-a SIGINT Python makes a KeyboardInterrupt as soon as it has a handler, and at some places of its start drops that
-("Failed checking if argv[0] is an import path entry", then goes on). None of that leaves anything behind.
+Before that moment muinit has no say. The kernel drops the signal if the process is PID 1, and otherwise the process
+dies of it. As soon as Python has a handler for SIGINT, it turns SIGINT into a KeyboardInterrupt. At some places of its
+start it drops that exception: it prints "Failed checking if argv[0] is an import path entry" and goes on. None of this
+leaves anything behind.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ from tests.tools.progress import progress
 TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 LONGEST = 60.0  # milliseconds
 WINDOWS = 100  # measurements of the window
-# A command that dies of both signals from its first line on. (Python would print a traceback of an early SIGINT.)
+# This command dies of both signals from its first line on. (Python would print a traceback after an early SIGINT.)
 COMMAND = ["sh", "-c", "trap 'echo pong' USR1; echo ready; sleep 60 & while :; do wait; done"]
 
 
 class Fate(Enum):
     """What became of an early signal."""
 
-    KEPT = "kept, and obeyed"
+    KEPT = "kept and obeyed"
     DROPPED = "dropped"
     KILLED = "ended Python before muinit's first line"
 
 
 def early(number: int, milliseconds: float, *, pid1: bool) -> Fate:
-    """Send a signal so many milliseconds after the exec of muinit. It must end, and nothing may survive.
+    """Send a signal that many milliseconds after the exec of muinit. muinit must end, and nothing may survive.
 
-    Where it was dropped, a SIGTERM when the command is ready must end it.
+    If the signal was dropped, a SIGTERM that is sent when the command is ready must end muinit.
     """
     with Run(COMMAND, options="--trace-states -s INT,USR1", pid1=pid1) as it:
         pid, start = execed(it)
@@ -59,7 +60,7 @@ def early(number: int, milliseconds: float, *, pid1: bool) -> Fate:
         elif "[*] -> RUNNING" not in said:
             fate, right = Fate.KILLED, [128 + number]
             if number == INT:
-                right.append(1)  # Python's own word, where KeyboardInterrupt comes before it is whole
+                right.append(1)  # Python's own code, if KeyboardInterrupt comes before it is fully set up
         else:
             fate, right = Fate.KEPT, [128 + (number if number == INT else TERM)]
         assert code in right, f"{fate} after {milliseconds} ms, but exit {code}: {said}"
@@ -67,9 +68,9 @@ def early(number: int, milliseconds: float, *, pid1: bool) -> Fate:
 
 
 def execed(it: Run) -> tuple[int, float]:
-    """The pid of muinit, and when it was seen to have become muinit, on the monotonic clock."""
+    """The pid of muinit, and the time on the monotonic clock when its exec was seen."""
     if not it.pid1:
-        return it.process.pid, it.started  # Popen returns when exec has been
+        return it.process.pid, it.started  # Popen returns after the exec
     children = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children")
     pid = ""
     command_line = b""
@@ -82,10 +83,10 @@ def execed(it: Run) -> tuple[int, float]:
 
 
 def answers(it: Run, pid: int) -> bool:
-    """Whether it lives on as if nothing had come; false once it has ended.
+    """Whether muinit lives on as if no signal had come; false once it has ended.
 
-    Its command is ready, and answers a signal forwarded to it, twice: between the two, muinit has acted on all
-    that had come before the first.
+    Its command becomes ready, and answers a forwarded signal, twice. Between the two answers, muinit acts on every
+    signal that came before the first one.
     """
     if it.line_or_end() is None:
         return False
@@ -113,14 +114,14 @@ def window(*, pid1: bool) -> float:
 def main() -> None:
     """Measure, and print the results in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m tests.tools.early", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=500, metavar="N", help="of each signal and mode; default: 500")
+    parser.add_argument("--runs", type=int, default=500, metavar="N", help="runs per signal and mode; default: 500")
     parser.add_argument("--write", action="store_true", help="write the results into docs/measurements.md")
     options = parser.parse_args()
     runs = options.runs
     lines: list[str] = []
     why = why_no_namespace()
     modes = {"an ordinary process": False} if why else {"PID 1": True, "an ordinary process": False}
-    lines.append(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | the latest not kept |")
+    lines.append(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | latest signal not kept |")
     lines.append("|" + " --- |" * (4 + len(Fate)))
     delays = [LONGEST * run / max(runs - 1, 1) for run in range(runs)]
     with progress("runs", len(modes) * (2 * runs + WINDOWS), ticking=False) as count:

@@ -1,4 +1,4 @@
-"""The exit-status table: two commands, and what muinit makes of them. docs/exit-status.md shows it, a test plays it."""
+"""The exit-status table: how two commands end, and how muinit exits. docs/exit-status.md shows it; a test plays it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ON_TERM = "dies of our SIGTERM"
 
 
 class Case(NamedTuple):
-    """`do` is the signal that sets the case off, sent to A, or to muinit where `told`."""
+    """`do` is the signal that starts the case. It is sent to A or, if `told`, to muinit."""
 
     a: str
     b: str

@@ -1,4 +1,4 @@
-"""python -m tests.tools.pictures: the pictures of docs/traces.md, of a real run, by a real browser."""
+"""python -m tests.tools.pictures: make the pictures of docs/traces.md from a real run, with a real browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = (
 )
 COMMAND += " --- ./worker --- ./legacy"
 
-# What deserves to be seen: a daemon that nobody stops, a crash, and one that does not listen.
+# The run shows a daemon that no command stops, a crash, and a program that ignores SIGTERM.
 SCRIPTS = {
     "worker": "trap : HUP\n(./indexer &)\nsleep 2\nkill -SEGV $$",
     "indexer": "trap '' HUP\nwhile :; do sleep 60; done",
@@ -33,7 +33,7 @@ SCRIPTS = {
 
 
 def run() -> None:
-    """Let it run, with a SIGHUP on the way, in the directory where we are."""
+    """Run COMMAND in the current directory, and send muinit two SIGHUPs on the way."""
     os.symlink(MUINIT[0], "muinit")
     for name, script in SCRIPTS.items():
         Path(name).write_text(f"#!/bin/sh\n{script}\n")
@@ -53,7 +53,7 @@ def run() -> None:
 
 
 def shoot(on: Page, path: Path) -> None:
-    """The head of the page, and the timeline."""
+    """Take a picture of the head of the page and of the timeline."""
     box = on.locator("svg.timeline").bounding_box()
     assert box
     on.screenshot(path=path, clip={"x": 0, "y": 0, "width": 1168, "height": box["y"] + box["height"] + 8})

@@ -1,4 +1,4 @@
-"""A sign of life from long work: a bar on a terminal, and nothing at all anywhere else."""
+"""A sign of life from long work: a bar on a terminal, and nothing anywhere else."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Count(Protocol):
 
 @contextmanager
 def progress(what: str, total: int, *, ticking: bool = True) -> Iterator[Count]:
-    """Show on stderr how much of `total` is done, if stderr is a terminal; wipe it at the end.
+    """If stderr is a terminal, show there how much of `total` is done, and wipe the bar at the end.
 
-    The spinner and the clock are drawn by a thread. Start worker processes before: a fork copies no thread, but it
-    does copy the locks that one holds. Measurements want no thread beside them: without `ticking` the bar is drawn
-    only between two items.
+    A thread draws the spinner and the clock. Start worker processes before the bar: a fork does not copy the thread,
+    but it does copy the locks that the thread holds. A measurement should have no thread beside it. Without `ticking`
+    there is none, and the bar is drawn only between two items.
     """
     if not sys.stderr.isatty():
         yield iter
@@ -40,7 +40,7 @@ def progress(what: str, total: int, *, ticking: bool = True) -> Iterator[Count]:
         transient=True,
         auto_refresh=ticking,
         refresh_per_second=4,
-        redirect_stdout=sys.stdout.isatty(),  # above the bar; a file or a pipe is left alone
+        redirect_stdout=sys.stdout.isatty(),  # what is printed goes above the bar; a file or a pipe is left alone
     )
     with bar:
         task = bar.add_task(what, total=total)

@@ -17,7 +17,7 @@ from tests.tools import docs
 
 TEXTS = {page: page.read_text() for page in docs.PAGES}
 BLOCKS = docs.blocks()
-MEASURED = {"bench", "early"}  # by `make bench` and `make early`
+MEASURED = {"bench", "early"}  # written by `make bench` and `make early`
 STEM = {page.stem: page for page in docs.PAGES}
 
 
@@ -63,7 +63,7 @@ def test_the_anchors_are_those_of_github() -> None:
     assert docs.anchors(page) == {"make-verify-every-state", "what-is-not-there-and-why"}
 
 
-# What a reader meets
+# What a reader sees
 
 
 def test_the_readme_is_short() -> None:
@@ -77,7 +77,7 @@ def test_samples_fit_a_screen(page: Path) -> None:
 
 
 def test_the_readme_has_one_block_of_commands_for_a_fresh_machine() -> None:
-    """tests/tools/fresh runs it."""
+    """tests/tools/fresh runs the only code block with make commands."""
     blocks = [text for _, text in docs.fences(TEXTS[docs.README]) if "make " in text]
     assert blocks == ["make demo\nmake test\n"]
 
@@ -108,7 +108,7 @@ def test_the_rules_are_numbered_without_a_gap() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_every_property_of_the_proofs_stands_beside_its_rule() -> None:
+def test_every_property_of_the_proofs_is_listed_with_its_rule() -> None:
     text = TEXTS[STEM["design"]]
     rows = [line.strip("|").split("|") for line in re.findall(r"^\| \d.*\|$", text, flags=re.MULTILINE)]
     rules = {int(number) for row in rows for number in row[0].split(",")}
@@ -173,15 +173,15 @@ def test_the_module_runs() -> None:
     assert done.stdout.startswith("digraph lifecycle {")
 
 
-# What comes with them
+# Files beside the pages
 
 
-def test_the_changelog_knows_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     assert f"\n## {muinit.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_an_image_gets_nothing_that_git_ignores() -> None:
-    """COPY takes the whole folder; a pattern without `**/` means the top folder alone to it."""
+    """COPY takes the whole folder, and a pattern without `**/` matches only in the top folder."""
     ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
     found = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert sorted(found) == sorted([".git", *(f"**/{name}" for name in ignored)])

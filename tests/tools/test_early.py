@@ -1,4 +1,4 @@
-"""A signal that comes while muinit starts: it always ends, and nothing survives."""
+"""Signals that arrive while muinit starts: muinit always ends, and nothing survives."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ DELAYS = range(0, 51, 2)  # milliseconds after the start
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_early_signal(number: int) -> None:
-    """Before Python runs our first line the signal kills it, and nothing was started; from then on it is kept."""
+    """A signal kills Python before muinit's first line, when nothing has been started, and is kept from then on."""
     for delay in DELAYS:
         fate = early(number, delay, pid1=False)
-        assert fate in {Fate.KILLED, Fate.KEPT} or number == signal.SIGINT  # which Python's start may drop
+        assert fate in {Fate.KILLED, Fate.KEPT} or number == signal.SIGINT  # Python may drop a SIGINT while it starts
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_early_signal_to_pid_1(number: int) -> None:
-    """Before Python runs our first line the kernel drops it (PID 1 has no default actions): a second one must do."""
+    """Before muinit's first line the kernel drops it (PID 1 has no default actions); a second signal ends muinit."""
     need("a PID namespace", why_no_namespace())
     for delay in DELAYS:
         early(number, delay, pid1=True)

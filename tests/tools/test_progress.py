@@ -1,4 +1,4 @@
-"""Long work shows on a terminal that it is alive, and says nothing but its result anywhere else."""
+"""Long work shows on a terminal that it is alive, and prints only its result anywhere else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ with progress("things", 3) as count:
             sys.stdin.readline()
 assert {loaded} == ("rich" in sys.modules)
 """
-# Each of the targets, with as little to do as it can have.
+# Each target, with as little to do as possible.
 TARGETS = {
     "verify": "from tests import verify; del verify.SHORT[3:]; sys.argv.append('--short'); verify.main()",
     "simulate": "from tests import simulate; simulate.main(['--runs', '300', '--jobs', '2'])",
@@ -48,9 +48,9 @@ def python(script: str) -> list[str]:
 
 
 def on_a_terminal(script: str, tmp_path: Path, *, out: bool = False) -> Seen:
-    """Run it with stderr on a terminal, and stdout in a file or, with `out`, on the terminal too.
+    """Run a script with stderr on a terminal, and stdout in a file or, with `out`, on the terminal too.
 
-    It gets its line of input when the bar has moved while one thing was done.
+    Its stdin is closed when the spinner has moved during one thing. The script waits for that.
     """
     master, slave = os.openpty()
     with open(tmp_path / "out", "w+") as file:
@@ -73,12 +73,12 @@ def on_a_terminal(script: str, tmp_path: Path, *, out: bool = False) -> Seen:
 def read(master: int) -> bytes:
     try:
         return os.read(master, 65536)
-    except OSError:  # EIO: nobody has the terminal any more
+    except OSError:  # EIO: no process has the terminal open any more
         return b""
 
 
 def screens(data: str) -> list[str]:
-    """What stands on a terminal after each piece of text that it was sent."""
+    """What a terminal shows after each piece of text that was sent to it."""
     lines, row, column = [""], 0, 0
     seen = []
     for piece in re.findall(r"\x1b\[\??[\d;]*[a-zA-Z]|[\r\n]|[^\x1b\r\n]+", data):
@@ -95,13 +95,13 @@ def screens(data: str) -> list[str]:
         elif piece == "\x1b[2K":
             lines[row] = ""
         else:
-            assert piece[-1] in "mhl", f"what does {piece!r} do?"  # colours, and whether the cursor is seen
+            assert piece[-1] in "mhl", f"what does {piece!r} do?"  # colours (m), show and hide the cursor (h, l)
         seen.append("\n".join(lines).rstrip())
     return seen
 
 
 def spinners(frames: list[str], percent: str) -> set[str]:
-    """The faces of the spinner while so much was done."""
+    """The faces that the spinner had at this percentage."""
     return {line.split()[0] for frame in frames for line in frame.splitlines() if percent in line}
 
 
@@ -110,7 +110,7 @@ def in_a_pipe(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_bar_moves_and_is_wiped(tmp_path: Path) -> None:
-    """The bar counts what is done. Its clock and its spinner move in between. stdout has the result alone."""
+    """The bar counts what is done, its clock and its spinner move in between, and stdout has only the result."""
     seen = on_a_terminal(WORK.format(loaded=True), tmp_path)
     assert seen.out == "a\nb\nc\n"
     frames = "\n".join(seen.frames)
@@ -120,20 +120,20 @@ def test_a_bar_moves_and_is_wiped(tmp_path: Path) -> None:
     assert not seen.frames[-1]
 
 
-def test_the_result_stands_on_the_same_terminal(tmp_path: Path) -> None:
-    """What is printed meanwhile stands above the bar, and stays."""
+def test_the_result_stays_on_the_same_terminal(tmp_path: Path) -> None:
+    """Text that is printed while the bar is shown appears above it, and stays."""
     assert on_a_terminal(WORK.format(loaded=True), tmp_path, out=True).frames[-1] == "a\nb\nc"
 
 
-def test_a_log_has_the_result_alone() -> None:
-    """Nothing is shown, and the library that could show it is not even loaded."""
+def test_a_log_has_only_the_result() -> None:
+    """In a pipe there is no bar, and the library that draws it is not even loaded."""
     done = in_a_pipe(WORK.format(loaded=False))
     assert (done.stdout, done.stderr) == ("a\nb\nc\n", "")
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_each_target_shows_that_it_is_alive(name: str, tmp_path: Path) -> None:
-    """On a terminal there is a bar that is gone at the end; the result is the same as in a log, which has no bar."""
+    """A terminal shows a bar, which is gone at the end; the result is the same as in a log, which has no bar."""
     logged = in_a_pipe(TARGETS[name])
     seen = on_a_terminal(TARGETS[name], tmp_path)
     bars = {match[0] for frame in seen.frames if (match := re.search(r"\d+%", frame))}
@@ -144,5 +144,5 @@ def test_each_target_shows_that_it_is_alive(name: str, tmp_path: Path) -> None:
 
 
 def without_chance(result: str) -> list[str]:
-    """The words of a result, whose figures are others in each run."""
+    """The words of a result, without its figures, which differ in each run."""
     return re.findall(r"[a-zA-Z]+", re.sub(r"exit codes: .*", "", result))
