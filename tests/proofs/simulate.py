@@ -562,7 +562,7 @@ def the_trace_can_be_replayed(it: History) -> None:
 
 
 def the_exit_status_is_true(it: History) -> None:
-    """The exit status follows from what really happened to the commands: docs/design.md, rules 19, 20, 21, 22 and 23."""
+    """The exit status follows from how the commands really ended: docs/design.md, rules 19, 20, 21, 22 and 23."""
     assert it.end is not None
     allowed = {1} if it.end.gave_up else set(exit_codes(it))
     assert it.end.code in allowed, f"{it.end.code} instead of {allowed}"
@@ -607,8 +607,8 @@ def code_of(process: Process) -> int:
 def exit_codes(it: History) -> Iterator[int]:
     """Each exit status that is allowed: the first failure in the order of reaping, else 0.
 
-    The rules are in docs/design.md, rules 22 and 23. More than one is allowed if nobody can know, not even muinit, what
-    a command died of.
+    This states docs/design.md, rules 22 and 23, a second time. More than one exit status is allowed if nobody can know,
+    not even muinit, what a command died of.
     """
     for index, process in enumerate(it.kernel.reaped):
         if it.failure is not None and index == it.before:

@@ -426,7 +426,7 @@ def nothing_after_the_exit(move: Move) -> bool | None:
 
 
 def steps_come_in_order(move: Move) -> bool | None:
-    """Steps come in order, one at each timeout; being told to stop begins step 1; nothing else changes the step."""
+    """Steps come in order, one per timeout; being told to stop begins step 1 again; nothing else changes the step."""
     in_order = move.run.step == min(move.now.step, len(move.setup.steps))
     return in_order and (move.run.again == move.now.late or move.last)
 
@@ -463,7 +463,7 @@ def the_adopted_are_signalled(move: Move) -> bool | None:
 
 
 def a_step_has_a_clock(move: Move) -> bool | None:
-    """Only a step sets the clock. It sets it to its time, which is at least 1 s for SIGKILL as the last step."""
+    """Only a step that begins sets the clock, to its own time; SIGKILL as the last step has at least 1 s."""
     if move.asks_late:
         return None
     if not move.begins:
@@ -493,7 +493,7 @@ def forward_only_relays(move: Move) -> bool | None:
 
 
 def suspend_and_resume_do_just_that(move: Move) -> bool | None:
-    """Only suspend suspends all, while all commands run; only resume resumes all; neither changes anything else."""
+    """Only suspend suspends the commands, while all run; only resume resumes all; neither changes anything else."""
     asked = [*move.only(SuspendAll), *move.only(ResumeAll)]
     if move.stray or not isinstance(move.event, Suspend | Resume):
         return not asked
