@@ -280,13 +280,13 @@ def check_trace(plan: Plan, trace: list[Line]) -> None:
     clock = 0.0
     for line in trace:
         if line.event.startswith("timeout"):
-            assert line.at >= clock - ROUNDING, f"the step was over at {line.at}, before its time at {clock}"
+            assert line.at >= clock - ROUNDING, f"the step ended at {line.at}, before its time was over at {clock}"
         clock = next((line.at + float(e.split()[1]) for e in line.effects if e.startswith("clock ")), clock)
     began = max(line.at for line in trace if line.event == "terminate" or line.before in {"[*]", "RUNNING"})
     assert trace[-1].at - began <= plan.seconds + MARGIN, f"the steps took from {began} to {trace[-1].at}"
 
     late = [line.event for line in trace if any("to every" in effect for effect in line.effects) or LATE in line.event]
-    assert (LATE, LATE) not in pairwise(late), "a step had its time twice more"
+    assert (LATE, LATE) not in pairwise(late), "a step had its time more than twice"
 
     gave_up = trace[-1].event == "timeout"
     started = re.findall(r"pid (\d+) \(", trace[0].detail)
@@ -298,7 +298,7 @@ def check_trace(plan: Plan, trace: list[Line]) -> None:
     for pid, signame, code in ended:
         if pid and not signame:
             possible = codes(plan.commands[started.index(pid)]) | (set() if plan.gated else EARLY_INT)
-            assert code in possible, f"pid {pid} exited {code}; its script knows {possible}"
+            assert code in possible, f"pid {pid} exited {code}; its script can exit {possible}"
 
 
 def is_news(trace: list[Line], last: list[str]) -> bool:
@@ -338,10 +338,10 @@ def check(plan: Plan, code: int, said: list[str], left: list[tuple[int, float]])
     trace = [line for line in map(read, said) if line]
     others = [line for line in said if line.startswith("muinit:") and not read(line)]
     check_trace(plan, trace)
-    assert code == by_the_rule(trace), f"exit {code}, but the rule makes {by_the_rule(trace)} of the trace"
+    assert code == by_the_rule(trace), f"exit {code}, but the rule says {by_the_rule(trace)} for this trace"
     assert trace[-1].effects[0].partition(",")[0] == f"exit {code}"
     ignored = [match[1] for match in map(IGNORED.fullmatch, others) if match]
-    assert sorted(set(ignored)) == sorted(ignored), "said twice"
+    assert sorted(set(ignored)) == sorted(ignored), "a signal that is ignored was named twice"
     assert len(others) - len(ignored) == (code != 0 or is_news(trace, others[-1:])), f"said {others}"
     others = others[-1:] if len(others) > len(ignored) else []
     assert all(line.startswith(f"muinit: exit {code}: ") for line in others)
@@ -351,10 +351,10 @@ def check(plan: Plan, code: int, said: list[str], left: list[tuple[int, float]])
         clock = max(line.at for line in trace if line.effects[-1:] and line.effects[-1].startswith("clock "))
         stalled = trace[-1].at - clock > max(plan.timeout, 1.0) + STALL
         assert plan.steps[-1] != KILL or stalled, "something outlived SIGKILL"
-        assert re.search(r" into step [^:]*: (pid|process group) \d", others[0]), "the survivors have no names"
+        assert re.search(r" into step [^:]*: (pid|process group) \d", others[0]), "the survivors are not named"
         # A process that was born after muinit had looked is not named.
         left = [(pid, born) for pid, born in left if f"pid {pid} (" not in others[0] and born < trace[-1].at]
-    assert not left, f"left alive{' without a name' if gave_up else ''}: {left}"
+    assert not left, f"left alive{' and not named' if gave_up else ''}: {left}"
     return Result(code, gave_up, [line.edge for line in trace])
 
 
@@ -422,7 +422,7 @@ def wait_until_up(it: Run, end: int, number: int) -> bool:
     out = it.process.stdout.fileno()
     while number > 0:
         ready, _, _ = select.select([out, end], [], [], MARGIN)
-        assert ready, f"{number} processes do not come up"
+        assert ready, f"{number} processes did not come up"
         if end in ready:
             return False
         number -= len(os.read(out, number))
@@ -465,12 +465,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.proofs.chaos", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="default: 1000")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first run; default: 1")
+    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="how many runs; default: 1000")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="the seed of the first run; default: 1")
     parser.add_argument("--jobs", type=int, default=4, metavar="J", help="runs at a time; default: 4")
     args = parser.parse_args()
     if why := why_no_namespace():
-        print(f"None as PID 1: {why}")
+        print(f"no run is as PID 1: {why}")
     start = time.monotonic()
     results: list[Result] = []
     failures: list[str] = []
@@ -491,7 +491,7 @@ def main() -> None:
     print(f"{sum(edges.values())} events took {len(EDGES & set(edges))} of the {len(EDGES)} edges of the diagram")
     print(f"{sum(result.gave_up for result in results)} runs gave up and named the survivors")
     print("exit codes:", ", ".join(f"{code} ({times} times)" for code, times in common))
-    print(f"false: {len(failures)}")
+    print(f"failed runs: {len(failures)}")
     sys.exit(bool(failures))
 
 

@@ -416,7 +416,7 @@ def nobody_is_given_up_before_the_time(it: History) -> None:
         assert it.kernel.clock >= it.begun + it.world.seconds() - slack, "too early"
         last_look = it.kernel.reaps[-1]
         left = [child for child in it.kernel.us.children if child.alive or child.died > last_look]
-        assert left, "nobody was left"
+        assert left, "no child was left"
 
 
 def nothing_survives(it: History) -> None:
@@ -481,7 +481,7 @@ def sigkill_goes_to_the_whole_tree(it: History) -> None:
 
 def nobody_is_killed_who_was_not_asked(it: History) -> None:
     """Before SIGKILL, and before the end, every descendant that muinit may signal has got the signal of the step."""
-    assert not it.vain, f"{it.vain} may not be asked"
+    assert not it.vain, f"{it.vain} cannot be asked"
     for window in it.windows:
         begun = max((call for call, _ in it.steps if call <= window.start), default=0)
         for process in window.looked:
@@ -506,10 +506,10 @@ def no_kill_is_silent(it: History) -> None:
     ours = [[call for call, signum, alive in one.sent if signum == SIGKILL and alive] for one in dead]
     killed = any(calls and first < calls[0] for calls in ours)
     told = Verdict(it.lifecycle, signals.name).noteworthy()
-    assert told or not killed, "nothing is said"
+    assert told or not killed, "the last line is missing"
     # A death by SIGKILL does not say who sent the signal: somebody else's SIGKILL may have come before ours.
     hit = bool(dead) and any(signum == SIGKILL and first < call for call, signum in it.steps)
-    assert not told or hit or it.lifecycle.left, "nothing is to be said"
+    assert not told or hit or it.lifecycle.left, "the last line should not be printed"
 
 
 def signals_are_taken_in_order(it: History) -> None:
@@ -673,7 +673,7 @@ def play(rand: Random, loop: type[Loop] = Loop, log: Callable[[str], None] | Non
     try:
         it.play()
     except EndlessError as error:
-        raise BrokenError(f"The run ends. {error}") from error
+        raise BrokenError(f"The run must come to an end: {error}") from error
     for holds in PROPERTIES:
         try:
             holds(it)
@@ -704,20 +704,28 @@ def play_seeds(seeds: range, *, stop_at_failure: bool = True) -> tuple[Counter[s
         seen["system calls"] += it.kernel.calls
         seen["processes"] += it.kernel._serial - 1
         seen["signals sent by muinit"] += it.kernel.sent
-        seen["pids given to a stranger at once"] += it.kernel.reused
-        seen["histories with an adoption in a step"] += any("orphans_adopted" in line for line in it.trace)
-        seen["histories that gave up"] += it.end is not None and it.end.gave_up
-        seen["histories with a failed start"] += it.failure is not None
-        seen["histories whose exit status nobody can know"] += len(set(exit_codes(it))) > 1
+        seen["pids given to a stranger as soon as they were free"] += it.kernel.reused
+        seen["histories with an adoption during a step"] += any("orphans_adopted" in line for line in it.trace)
+        seen["histories in which muinit gave up"] += it.end is not None and it.end.gave_up
+        seen["histories with a command that could not be started"] += it.failure is not None
+        seen["histories that allow more than one exit status"] += len(set(exit_codes(it))) > 1
     seen["ms"] = round((time.process_time() - started) * 1000)
     return seen, failed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.proofs.simulate", description=__doc__)
-    parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0, help="the first one; the others follow")
-    parser.add_argument("--jobs", type=int, default=1)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.proofs.simulate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--runs", type=int, default=10_000, metavar="N", help="histories to play; default: 10000; 1 prints its trace"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="the first seed; the others follow; default: 0"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes at a time; default: 1")
     parser.add_argument("--all", action="store_true", help="go on after a failure")
     options = parser.parse_args(argv)
     if options.runs == 1:
@@ -745,7 +753,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{number:9}  {what}")
     for seed, why in failed:
         print(f"seed {seed}: {why}")
-        print(f"  again: python -m tests.proofs.simulate --runs 1 --seed {seed}")
+        print(f"  play it again: python -m tests.proofs.simulate --runs 1 --seed {seed}")
     return 1 if failed else 0
 
 

@@ -315,7 +315,7 @@ def first_failure(loop: type[Loop] = Loop) -> str:
 def test_a_bug_in_the_loop_is_found(bug: type[Loop]) -> None:
     """Each of these bugs breaks a property within a few thousand seeds."""
     gone = [name for name, replaced in vars(bug).items() if callable(replaced) and not hasattr(Loop, name)]
-    assert not gone, f"{bug.__name__} overrides what Loop does not have: {gone}"
+    assert not gone, f"{bug.__name__} overrides methods that Loop does not have: {gone}"
     assert first_failure(bug)
 
 
@@ -327,8 +327,8 @@ def _choose_last(lifecycle: Lifecycle, _: object) -> None:
 MISJUDGED: dict[str, tuple[type, str, object]] = {
     "every end that is not 0 counts": (Command, "failed", property(lambda it: it.ending.code != 0)),
     "no death by a signal counts": (Command, "failed", property(lambda it: it.ending.code and not it.ending.death)),
-    "who told us is forgotten": (Lifecycle, "obey", lambda *_: None),
-    "the last who failed decides": (Lifecycle, "choose_code", _choose_last),
+    "being told to stop is forgotten": (Lifecycle, "obey", lambda *_: None),
+    "the last command that failed decides": (Lifecycle, "choose_code", _choose_last),
 }
 
 
@@ -355,17 +355,22 @@ class Scenario(NamedTuple):
 # ends alone, or both end while muinit is stopped.
 SCENARIOS = [
     Scenario("a plain exit", (("A", "USR1=exit 3"), ("B",)), (("A", "USR1"),)),
-    Scenario("told to stop, dies of it", (("A",),), (("muinit", "TERM"),)),
+    Scenario("told to stop, dies of the signal", (("A",),), (("muinit", "TERM"),)),
     Scenario(
         "told to stop, exits",
         (("A", "TERM=exit 0"), ("B", "TERM=say", "USR1=exit 143")),
         (("muinit", "TERM"), ("B", "USR1")),
     ),
-    Scenario("ignores, is killed", (("A", "TERM=ignore"),), (("muinit", "TERM"),), "-t 0.3"),
+    Scenario("ignores the signal, is killed", (("A", "TERM=ignore"),), (("muinit", "TERM"),), "-t 0.3"),
     Scenario(
         "two steps, then killed", (("A", "HUP=say", "TERM=say"),), (("muinit", "TERM"),), "-k HUP,TERM,KILL -t 0.3"
     ),
-    Scenario("told again", (("A", "TERM=say", "USR1=exit 0"),), (("muinit", "TERM"),) * 3 + (("A", "USR1"),), "-t 60"),
+    Scenario(
+        "told to stop again and again",
+        (("A", "TERM=say", "USR1=exit 0"),),
+        (("muinit", "TERM"),) * 3 + (("A", "USR1"),),
+        "-t 60",
+    ),
     Scenario("a survivor", (("A", "TERM=ignore"),), (("muinit", "TERM"),), "-k TERM -t 0.3"),
     Scenario(
         "an orphan is adopted in a step",
@@ -398,7 +403,7 @@ SCENARIOS = [
         (("muinit", "INT"), ("muinit", "HUP"), ("muinit", "INT"), ("muinit", "TERM"), ("B", "USR1")),
         "-s INT,HUP",
     ),
-    Scenario("a signal is forwarded, and is the end", (("A",),), (("muinit", "INT"),)),
+    Scenario("a signal is forwarded, and kills the command", (("A",),), (("muinit", "INT"),)),
     Scenario("a deadly signal tells to stop", (("A", "TERM=exit 0"),), (("muinit", "USR2"),)),
     Scenario("two end together", (("A", "USR1=exit 0"), ("B", "USR1=exit 5")), (("A B", "USR1"),)),
     Scenario("two are killed together", (("A",), ("B",), ("C", "TERM=exit 0")), (("B A", "KILL"),)),

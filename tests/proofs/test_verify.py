@@ -33,7 +33,7 @@ ACTIONS = sorted({action for row in ROWS for action in row["before"]})
 
 # Mutants that change nothing that can be observed, each with the reason. These survive, and no others.
 EQUIVALENT = {
-    "nobody has ended yet, so no code is chosen": {
+    "no command has ended yet, so no code is chosen": {
         "forward in RUNNING: choose_code added",
         "terminate in RUNNING: choose_code added",
         "orphans_adopted in RUNNING: choose_code added",
@@ -43,13 +43,13 @@ EQUIVALENT = {
         "suspend in RUNNING: choose_code added",
         "resume in RUNNING: choose_code added",
     },
-    "no SIGKILL was sent, so it has ended nobody": {
+    "no SIGKILL was sent, so none has ended an orphan": {
         "orphans_ended in RUNNING: record_orphans added",
         "command_ended in RUNNING [last_command]: record_orphans added",
         "command_ended in RUNNING: record_orphans added",
     },
     "no command is left that could die of the step's signal": {"terminate in DRAINING: obey and start_steps swapped"},
-    "everybody has ended, so the same code is chosen again": {
+    "every command has ended, so the same code is chosen again": {
         "forward in DRAINING: choose_code added",
         "terminate in DRAINING: choose_code added",
         "command_ended in DRAINING: choose_code added",
@@ -198,24 +198,24 @@ def last_failure(run: Lifecycle, _: Event) -> None:
 
 RULES: dict[str, tuple[object, str, object]] = {
     "every end is a failure": (Command, "failed", property(lambda _: True)),
-    "none is": (Command, "failed", property(lambda _: False)),
-    "every end but 0 is": (Command, "failed", property(lambda command: command.ending.code != 0)),
-    "128 + n is no death by n": (Ending, "death", property(lambda ending: ending.signum)),
+    "no end is a failure": (Command, "failed", property(lambda _: False)),
+    "every end but 0 is a failure": (Command, "failed", property(lambda command: command.ending.code != 0)),
+    "128 + n is not a death by n": (Ending, "death", property(lambda ending: ending.signum)),
     "what we sent is not remembered": (Lifecycle, "_remember_sending", lambda *_, **__: None),
-    "all is our initiative": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=True)),
-    "nothing is": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=False)),
-    "any command is the last": (Lifecycle, "last_command", lambda *_: True),
-    "none is the last": (Lifecycle, "last_command", lambda *_: False),
+    "everything is our initiative": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=True)),
+    "nothing is our initiative": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=False)),
+    "any command counts as the last": (Lifecycle, "last_command", lambda *_: True),
+    "no command counts as the last": (Lifecycle, "last_command", lambda *_: False),
     "there is always a step left": (Lifecycle, "step_left", lambda *_: True),
-    "there is never one": (Lifecycle, "step_left", lambda *_: False),
-    "somebody is always asked late": (Lifecycle, "some_unasked", lambda *_: True),
-    "nobody is": (Lifecycle, "some_unasked", lambda *_: False),
-    "those asked late are looked for always": (Lifecycle, "can_ask_late", property(lambda _: True)),
-    "never": (Lifecycle, "can_ask_late", property(lambda _: False)),
+    "there is never a step left": (Lifecycle, "step_left", lambda *_: False),
+    "processes are always asked late": (Lifecycle, "some_unasked", lambda *_: True),
+    "no process is asked late": (Lifecycle, "some_unasked", lambda *_: False),
+    "the loop always looks for processes to ask late": (Lifecycle, "can_ask_late", property(lambda _: True)),
+    "the loop never looks for them": (Lifecycle, "can_ask_late", property(lambda _: False)),
     "the last failure decides": (Lifecycle, "choose_code", last_failure),
-    "the killed need no time to die": (lifecycle, "KILL_SECONDS", 0.0),
-    "SIGKILL is like the others": (lifecycle, "SIGKILL", 0),
-    "the stopped are not continued": (lifecycle, "SIGCONT", TERM),
+    "killed processes need no time to die": (lifecycle, "KILL_SECONDS", 0.0),
+    "SIGKILL is like other signals": (lifecycle, "SIGKILL", 0),
+    "stopped processes are not continued": (lifecycle, "SIGCONT", TERM),
 }
 
 

@@ -724,7 +724,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.proofs.verify", description="Check every state of the lifecycle."
     )
-    parser.add_argument("--short", action="store_true", help="two commands, and two steps of two signals, at most")
+    parser.add_argument(
+        "--short", action="store_true", help="at most two commands, and two steps of SIGTERM or SIGKILL"
+    )
     start = time.monotonic()
     if parser.parse_args().short:
         setups = SHORT
