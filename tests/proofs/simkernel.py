@@ -1,7 +1,7 @@
 """A simulated kernel: its processes, signals and clock exist only in memory, and move only as `random` says.
 
-`SimKernel` is `muinit.kernel.Kernel` with every system call replaced. What the real one computes from the answers
-(`children`, `whole_tree`, `describe`, `typed_stop`, `resume`) is the real code. Three rules of this file:
+`SimKernel` is `muinit.kernel.Kernel` with every system call replaced. What the rooms behind that door compute from the
+answers (`children`, `whole_tree`, `describe`, `typed_stop`, `resume`) is the real code. Three rules of this file:
 
 1. Between any two system calls of muinit the world may move on (`gap`). This is where races come from.
 2. Everything that is random is drawn with `random()`, and 0.0 is the quiet answer. If `random` always returns 0.0,
@@ -330,7 +330,7 @@ class SimKernel(Kernel):
         self._sequence = 0
         self._ready: list[Process] = []  # processes that have something to act on
         self._news: list[int] = []  # signals pending for muinit
-        # The attributes of the real kernel, for the real code that is used here
+        # The rooms behind the door, for the real code that is used here
         self._pid = 1
         self._procfs: SimProcfs = SimProcfs(self, usable=proc)
         self._terminal: SimTerminal = SimTerminal(present=terminal)

@@ -529,7 +529,7 @@ def real(scenario: Scenario, stages: list[Stage]) -> Told:
 
 
 def said(it: Run) -> str:
-    """What muinit has said so far. Do not use `err` for this: it moves the file position at which muinit writes."""
+    """What muinit has said so far."""
     return os.pread(it.stderr.fileno(), 1 << 20, 0).decode()
 
 
