@@ -1,1 +1,1 @@
-"""Proofs: every state, random histories on a simulated kernel, random trees on the real one."""
+"""The proofs: every state, random histories on a simulated kernel, random trees of processes on the real one."""

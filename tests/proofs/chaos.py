@@ -1,15 +1,16 @@
-"""Chaos on the real kernel: random trees of real processes under random signals, and what must be true of each run.
+"""Chaos on the real kernel: random trees of real processes get random signals, and each run is checked.
 
 python -m tests.proofs.chaos [--runs N] [--seed S] [--jobs J]: run N trees, with the seeds S, S + 1, ... A failure
 prints its seed, which makes the same tree, options and signals again. What the kernel does with them can differ.
 
-A run is true when
+A run passes if all of this is true:
 
-- it ends within the time of its steps, though all that is sure to come to an end is that we send SIGTERM at last;
-- nothing is alive then; or, where a last step that is not SIGKILL ran out, it exits 1 and names who is;
-- its trace is a way through the table, and names the end of each command, which is one that its script can come to;
-- its exit status is the one that the rule makes of its trace;
-- its trace in a file says the same as the one on stderr, and is replayed to the same end.
+- The run ends within the time of its steps. Nothing but our own SIGTERM at the end makes sure that it stops at all.
+- No process is alive then. Or the time of a last step that is not SIGKILL ran out, and muinit exits 1 and names every
+  process that is alive.
+- The trace is a way through the table. It names the end of each command, and the script of the command can end so.
+- The exit status is the one that follows from the trace by the rule.
+- The trace in a file says the same as the one on stderr, and its replay leads to the same end.
 """
 
 from __future__ import annotations
@@ -43,27 +44,27 @@ Node = tuple[str, dict[int, Acts], Acts]
 
 TREE = [sys.executable, "-I", "-S", str(ROOT / "tests/cast/tree.py")]
 SCRIPT = 0.25  # seconds from the opening of the gate to our SIGTERM
-LOOKS = 5  # in a row that see nobody alive
-STALL = 0.5  # seconds; a muinit that wakes so much later than it asked for had no machine to run on
-MARGIN = 20.0  # seconds beyond the time of the steps, for a machine that has much else to do
+LOOKS = 5  # in a row that find no process alive
+STALL = 0.5  # seconds; if muinit wakes this much later than it asked, the machine did not let it run
+MARGIN = 20.0  # seconds beyond the time of the steps, for a busy machine
 NOT_FOUND = ["muinit-no-such-program"]
 TERM, KILL, STOP, INT, HUP = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGINT, signal.SIGHUP
 USR1, USR2, CONT, TSTP = signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT, signal.SIGTSTP
 RT = signal.SIGRTMIN + 3
 
 
-# What is made of a seed
+# What a seed decides
 
 
 class Plan(NamedTuple):
-    """All that a seed decides."""
+    """Everything that a seed decides."""
 
     steps: list[int]
     timeout: float
-    forward: list[int]  # empty: the default
-    commands: list[Node | None]  # None: a program that does not exist
-    gated: bool  # whether nothing happens before every process is up
-    signals: list[tuple[float, str, int]]  # seconds after that, the name of a process or "" for muinit, the signal
+    forward: list[int]  # if empty, the default of -s counts
+    commands: list[Node | None]  # None is a program that does not exist
+    gated: bool  # whether nothing happens before all processes are up
+    signals: list[tuple[float, str, int]]  # (seconds after that, name of a process or "" for muinit, signal)
 
     @property
     def options(self) -> str:
@@ -72,14 +73,14 @@ class Plan(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The time of the steps: SIGKILL as the last one has at least 1 second, and one can have its time twice."""
+        """The time of all steps. A last step of SIGKILL has at least 1 second, and one step can have its time twice."""
         last = max(self.timeout, 1.0) if self.steps[-1] == KILL else self.timeout
         again = self.timeout if self.steps[0] != KILL else 0.0
         return self.timeout * (len(self.steps) - 1) + last + again
 
 
 class Gardener:
-    """Makes a plan of a seed."""
+    """Makes a plan from a seed."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -110,7 +111,7 @@ class Gardener:
         return at, "", int(dice.choice((TERM, TERM, INT, INT, HUP, USR1, USR2, RT, signal.SIGWINCH, signal.SIGSEGV)))
 
     def node(self, depth: int, *, late: bool = False) -> Node:
-        """A process and those it starts; `late` where it is started after all are up."""
+        """A process and the processes that it starts. `late` means that it is started when all are up."""
         dice = self.dice
         name = f"k{len(self.names)}"
         self.names.append(name)
@@ -131,7 +132,7 @@ class Gardener:
         return self.dice.choice(("fork", "daemon")), self.node(depth + 1, late=late)
 
     def reaction(self, depth: int, number: int) -> Acts:
-        """What a process does when this signal comes: at last, perhaps, exit as a JVM does."""
+        """What a process does when this signal comes. At the end it may exit with 128 + n, as a JVM does."""
         dice = self.dice
         acts: Acts = [self.birth(depth, late=True)] if depth < 3 and dice.random() < 0.3 else []
         if dice.random() < 0.3:
@@ -157,7 +158,7 @@ class Gardener:
         return "exit", self.code()
 
     def code(self) -> int:
-        """An exit code: a number of its own, or how a JVM or a shell says that a signal killed it."""
+        """An exit code: an ordinary one, or one with which a JVM or a shell reports that a signal killed it."""
         own = self.dice.randrange(10, 90)
         return int(self.dice.choice((0, 0, 0, 0, own, own, 128 + TERM, 128 + KILL)))
 
@@ -171,7 +172,7 @@ class Gardener:
 
 
 def codes(node: Node | None) -> set[int]:
-    """The exit codes that a command can come to by its script."""
+    """The exit codes that the script of a command can lead to."""
     if node is None:
         return {127}
     _, traps, acts = node
@@ -187,7 +188,7 @@ def codes(node: Node | None) -> set[int]:
 
 
 def ups(node: Node | None) -> int:
-    """How many processes of the tree say that they are up."""
+    """How many processes of the tree report that they are up."""
     if node is None:
         return 0
     acts = node[2]
@@ -216,8 +217,8 @@ LINE = re.compile(r"muinit: +(\d+\.\d{3}) s  (.+?) -> (.+?)  +(\w+(?: \[\w+\])?)
 LATE = "timeout [some_unasked]"
 IGNORED = re.compile(r"muinit: warning: ignored (SIG\S+), because muinit is PID 1 and no option names it: .*")
 ENDING = re.compile(r"(?:pid (\d+) )?\(.*?\) (exited|died of|was not found)(?: (signal \d+|[\w+]+))?")
-EARLY_INT = {1}  # a Python that still loads makes it of a SIGINT
-ROUNDING = 0.0011  # seconds; two figures of milliseconds
+EARLY_INT = {1}  # the exit code of a Python that gets SIGINT while it still loads
+ROUNDING = 0.0011  # seconds: two numbers that are rounded to milliseconds
 
 
 def read(line: str) -> Line | None:
@@ -229,7 +230,7 @@ def read(line: str) -> Line | None:
 
 
 def endings(line: Line) -> list[tuple[str, str, int]]:
-    """(pid or "", the signal it died of or "", the code) of each command that ended, by a line of the trace."""
+    """(pid or "", the signal it died of or "", the code) of each command that ended, from a line of the trace."""
     found = []
     for pid, how, what in ENDING.findall(line.detail) if line.event.startswith("command_ended") else ():
         signame = what if how == "died of" else ""
@@ -239,11 +240,12 @@ def endings(line: Line) -> list[tuple[str, str, int]]:
 
 
 def by_the_rule(trace: list[Line]) -> int:
-    """The exit status that this history must have: docs/design.md, rules 20, 21 and 22, said once more.
+    """The exit status that this history must have: docs/design.md, rules 20, 21 and 22, stated again.
 
-    That of the first command that failed, else 0. It failed if its code is not 0; but a death by a signal that
-    muinit sent it, for the last time on its own initiative, is no failure, and 128 + n is a death by n. Before it
-    is told to stop, all that muinit sends is its own initiative, save what it forwards. 1 where it gave up.
+    It is the code of the first command that failed, else 0. A command failed if its code is not 0. But a death by a
+    signal is no failure if muinit sent that signal to the command and the last time did so on its own initiative. A
+    code of 128 + n is a death by signal n. Before muinit is told to stop, everything that it sends is its own
+    initiative, except what it forwards. If muinit gave up, the exit status is 1.
     """
     alive: set[str] = set(re.findall(r"pid (\d+) \(", trace[0].detail))
     own: dict[tuple[str, str], bool] = {}  # (pid, signal) -> was it sent on our own initiative?
@@ -266,7 +268,7 @@ def by_the_rule(trace: list[Line]) -> int:
 
 
 def check_trace(plan: Plan, trace: list[Line]) -> None:
-    """The trace is a way through the table, in the time of the steps, to the end of every command."""
+    """Check that the trace is a way through the table, within the time of the steps, to the end of every command."""
     assert trace, "no trace"
     for line in trace:
         assert line.edge in ROWS, f"not a row of the table: {line.edge}"
@@ -278,13 +280,13 @@ def check_trace(plan: Plan, trace: list[Line]) -> None:
     clock = 0.0
     for line in trace:
         if line.event.startswith("timeout"):
-            assert line.at >= clock - ROUNDING, f"the step was over at {line.at}, before its time at {clock}"
+            assert line.at >= clock - ROUNDING, f"the step ended at {line.at}, before its time was over at {clock}"
         clock = next((line.at + float(e.split()[1]) for e in line.effects if e.startswith("clock ")), clock)
     began = max(line.at for line in trace if line.event == "terminate" or line.before in {"[*]", "RUNNING"})
     assert trace[-1].at - began <= plan.seconds + MARGIN, f"the steps took from {began} to {trace[-1].at}"
 
     late = [line.event for line in trace if any("to every" in effect for effect in line.effects) or LATE in line.event]
-    assert (LATE, LATE) not in pairwise(late), "a step had its time twice more"
+    assert (LATE, LATE) not in pairwise(late), "a step had its time more than twice"
 
     gave_up = trace[-1].event == "timeout"
     started = re.findall(r"pid (\d+) \(", trace[0].detail)
@@ -296,11 +298,11 @@ def check_trace(plan: Plan, trace: list[Line]) -> None:
     for pid, signame, code in ended:
         if pid and not signame:
             possible = codes(plan.commands[started.index(pid)]) | (set() if plan.gated else EARLY_INT)
-            assert code in possible, f"pid {pid} exited {code}; its script knows {possible}"
+            assert code in possible, f"pid {pid} exited {code}; its script can exit {possible}"
 
 
 def is_news(trace: list[Line], last: list[str]) -> bool:
-    """Whether there is something to say at exit 0: our SIGKILL has ended somebody who had been asked, or a mistake."""
+    """Whether muinit must speak at exit 0: its SIGKILL ended a process that was asked, or a command left orphans."""
     asked = killing = False
     for line in trace:
         if killing and "died of SIGKILL" in line.detail:
@@ -311,16 +313,16 @@ def is_news(trace: list[Line], last: list[str]) -> bool:
 
 
 def check_file(path: Path, said: list[str]) -> None:
-    """The file has what was said, each line of it as the schema says, and is replayed to the same end."""
+    """Check that the file follows the schema, says the same as stderr, and is replayed to the same end."""
     traces.of(path)
     told = [line.removeprefix("muinit: ") for line in said if read(line)][1:]
     for one, two in zip(told, traces.as_told(path), strict=True):
-        # A line that is too long for a pipe to take it whole is cut on stderr.
+        # On stderr, muinit cuts a line that is so long that a pipe would not take it whole.
         assert one == two or (len(one) > 4000 and two.startswith(one.removesuffix("..."))), f"{one}, but {two}"
 
 
 class Result(NamedTuple):
-    """What is counted of a run of which all is true."""
+    """What is counted of a run that passed."""
 
     code: int
     gave_up: bool
@@ -328,14 +330,18 @@ class Result(NamedTuple):
 
 
 def check(plan: Plan, code: int, said: list[str], left: list[tuple[int, float]]) -> Result:
-    """`code` is muinit's, `said` its stderr, `left` who is alive: the pid, and the birth on the clock of the trace."""
+    """Check one run that has ended.
+
+    `code` is the exit status of muinit, and `said` are the lines of its stderr. `left` are the processes that are still
+    alive, each with its pid and the time of its birth on the clock of the trace.
+    """
     trace = [line for line in map(read, said) if line]
     others = [line for line in said if line.startswith("muinit:") and not read(line)]
     check_trace(plan, trace)
-    assert code == by_the_rule(trace), f"exit {code}, but the rule makes {by_the_rule(trace)} of the trace"
+    assert code == by_the_rule(trace), f"exit {code}, but the rule says {by_the_rule(trace)} for this trace"
     assert trace[-1].effects[0].partition(",")[0] == f"exit {code}"
     ignored = [match[1] for match in map(IGNORED.fullmatch, others) if match]
-    assert sorted(set(ignored)) == sorted(ignored), "said twice"
+    assert sorted(set(ignored)) == sorted(ignored), "a signal that is ignored was named twice"
     assert len(others) - len(ignored) == (code != 0 or is_news(trace, others[-1:])), f"said {others}"
     others = others[-1:] if len(others) > len(ignored) else []
     assert all(line.startswith(f"muinit: exit {code}: ") for line in others)
@@ -345,10 +351,10 @@ def check(plan: Plan, code: int, said: list[str], left: list[tuple[int, float]])
         clock = max(line.at for line in trace if line.effects[-1:] and line.effects[-1].startswith("clock "))
         stalled = trace[-1].at - clock > max(plan.timeout, 1.0) + STALL
         assert plan.steps[-1] != KILL or stalled, "something outlived SIGKILL"
-        assert re.search(r" into step [^:]*: (pid|process group) \d", others[0]), "the survivors have no names"
-        # Who was born when muinit had looked is not named.
+        assert re.search(r" into step [^:]*: (pid|process group) \d", others[0]), "the survivors are not named"
+        # A process that was born after muinit had looked is not named.
         left = [(pid, born) for pid, born in left if f"pid {pid} (" not in others[0] and born < trace[-1].at]
-    assert not left, f"left alive{' without a name' if gave_up else ''}: {left}"
+    assert not left, f"left alive{' and not named' if gave_up else ''}: {left}"
     return Result(code, gave_up, [line.edge for line in trace])
 
 
@@ -356,7 +362,7 @@ def check(plan: Plan, code: int, said: list[str], left: list[tuple[int, float]])
 
 
 def play(seed: int, *, pid1: bool) -> Result:
-    """One run. Raises AssertionError, with the seed and what was seen, where something is not true of it."""
+    """Play one run. If something is not true of it, raise AssertionError with the seed and with what was seen."""
     plan = Gardener(seed).plan()
     said: list[str] = []
     read_end, write_end = os.pipe()
@@ -372,7 +378,7 @@ def play(seed: int, *, pid1: bool) -> Result:
                 try:
                     drive(it, plan, opener)
                     code = it.process.wait(plan.seconds + MARGIN)
-                    # PID 1 does not end before all of its namespace has.
+                    # PID 1 ends after all others in its namespace. So whatever is left counts as born long before.
                     left = [(pid, -1 if pid1 else birth(pid) - start) for pid in it.survivors()]
                 finally:
                     clear(it)
@@ -386,9 +392,9 @@ def play(seed: int, *, pid1: bool) -> Result:
 
 
 def drive(it: Run, plan: Plan, opener: IO[bytes]) -> None:
-    """Open the gate when all are up, and send the signals of the plan, then SIGTERM; no more once muinit has ended."""
+    """Open the gate when all are up, send the signals of the plan, then SIGTERM. Stop as soon as muinit has ended."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.suppress(ProcessLookupError))  # it has ended
+        stack.enter_context(contextlib.suppress(ProcessLookupError))  # muinit has ended
         end = init = os.pidfd_open(it.process.pid)
         stack.callback(os.close, end)
         if not wait_until_up(it, end, max(sum(map(ups, plan.commands)) if plan.gated else 1, 1)):
@@ -411,12 +417,12 @@ def drive(it: Run, plan: Plan, opener: IO[bytes]) -> None:
 
 
 def wait_until_up(it: Run, end: int, number: int) -> bool:
-    """Wait until so many processes are up, and return true; or until muinit ends."""
+    """Wait until this many processes are up. Return False if muinit ends before that."""
     assert it.process.stdout is not None
     out = it.process.stdout.fileno()
     while number > 0:
         ready, _, _ = select.select([out, end], [], [], MARGIN)
-        assert ready, f"{number} processes do not come up"
+        assert ready, f"{number} processes did not come up"
         if end in ready:
             return False
         number -= len(os.read(out, number))
@@ -424,7 +430,7 @@ def wait_until_up(it: Run, end: int, number: int) -> bool:
 
 
 def send(it: Run, name: str, number: int) -> None:
-    """Send a signal to the process of that name, if it is alive and was not renamed by exec."""
+    """Send a signal to the process of this name, if it is alive and no exec has renamed it."""
     for pid in tagged(it.tag):
         if status(pid).get("Name") == name:
             with contextlib.suppress(ProcessLookupError):
@@ -432,7 +438,7 @@ def send(it: Run, name: str, number: int) -> None:
 
 
 def clear(it: Run) -> None:
-    """Leave nothing of the run alive. Who forks and exits all the time may not be seen, so we look again."""
+    """Leave nothing of the run alive. A process that keeps forking and exiting may be missed, so look several times."""
     deadline = time.monotonic() + MARGIN
     unseen = 0
     while unseen < LOOKS:
@@ -443,7 +449,7 @@ def clear(it: Run) -> None:
 
 
 def birth(pid: int) -> float:
-    """When a process was born, in seconds since the boot, rounded down to 10 ms; where it is gone, infinity."""
+    """When a process was born: seconds since the boot, rounded down to 10 ms. Infinity if the process is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -455,16 +461,16 @@ def birth(pid: int) -> float:
 
 
 def main() -> None:
-    """Play the runs, print what they were, and exit 1 if one was not true."""
+    """Play the runs, print what happened in them, and exit 1 if one of them failed."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.proofs.chaos", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="default: 1000")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first run; default: 1")
+    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="how many runs; default: 1000")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="the seed of the first run; default: 1")
     parser.add_argument("--jobs", type=int, default=4, metavar="J", help="runs at a time; default: 4")
     args = parser.parse_args()
     if why := why_no_namespace():
-        print(f"None as PID 1: {why}")
+        print(f"no run is as PID 1: {why}")
     start = time.monotonic()
     results: list[Result] = []
     failures: list[str] = []
@@ -485,12 +491,12 @@ def main() -> None:
     print(f"{sum(edges.values())} events took {len(EDGES & set(edges))} of the {len(EDGES)} edges of the diagram")
     print(f"{sum(result.gave_up for result in results)} runs gave up and named the survivors")
     print("exit codes:", ", ".join(f"{code} ({times} times)" for code, times in common))
-    print(f"false: {len(failures)}")
+    print(f"failed runs: {len(failures)}")
     sys.exit(bool(failures))
 
 
 def as_pid1(seed: int) -> bool:
-    """Whether the run of a seed is one as PID 1: every second one is."""
+    """Whether muinit is PID 1 in the run of this seed: it is in every second one."""
     return seed % 2 == 0
 
 

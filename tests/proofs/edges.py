@@ -1,4 +1,4 @@
-"""The edges of the diagram, the rows of the table, and the one that a line of `--trace-states` shows."""
+"""The edges of the diagram, the rows of the table, and which of them a line of `--trace-states` shows."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from statechart.words.phrases import guarded
 
 START = "[*] -> RUNNING: start"
 EDGES = {f"{source} -> {dest}: {label}" for source, dest, label, _ in diagram.edges()} | {START}
-# With those that do nothing: a trace shows them too.
+# These include the rows that do nothing: a trace shows them too.
 ROWS = {START} | {
     f"{arc.source} -> {arc.dest or arc.source}: {guarded(event, arc.guard)}" for event, arc in diagram.rows()
 }
 
 
 def edge_of(line: str) -> str:
-    """The row that a line of the trace shows."""
+    """The row that this line of the trace shows."""
     _, _, rest = line.partition(" s  ")
     states, _, event = rest.partition("  ")
     source, _, dest = states.partition(" -> ")

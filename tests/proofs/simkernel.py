@@ -1,15 +1,15 @@
-"""A simulated kernel: processes, signals and a clock that exist only here, and move only as `random` says.
+"""A simulated kernel: its processes, signals and clock exist only in memory, and move only as `random` says.
 
 `SimKernel` is `muinit.kernel.Kernel` with every system call replaced. What the rooms behind that door compute from the
 answers (`children`, `whole_tree`, `describe`, `typed_stop`, `resume`) is the real code. Three rules of this file:
 
-1. Between any two system calls of muinit the world may move on (`gap`): that is where races are.
-2. What is drawn is drawn with `random()`, and 0.0 is the quiet answer: a `random` that always says 0.0 makes a
-   world in which nothing comes between, and hypothesis shrinks towards it.
-3. A time in a program is a hint: what is to come next may come early, in a gap, because a real clock may as well
-   have been slow there. So nothing that muinit may rely on rests on the order of two programs.
+1. Between any two system calls of muinit the world may move on (`gap`). This is where races come from.
+2. Everything that is random is drawn with `random()`, and 0.0 is the quiet answer. If `random` always returns 0.0,
+   nothing happens between two calls. hypothesis shrinks towards that.
+3. A time in a program is only a hint: the next action may come early, in a gap, because a real clock could have been
+   slow there. So muinit cannot rely on the order of what two programs do.
 
-Every process remembers what muinit sent it (`Process.sent`), for the properties that are checked.
+Every process remembers what muinit sent to it (`Process.sent`), for the properties that check it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from muinit.terminal import Terminal
 
 SIGSTOP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH = 19, 21, 22, 23, 28
 STOPS = frozenset({SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU})
-HARMLESS = frozenset({SIGCHLD, SIGCONT, SIGURG, SIGWINCH})  # ignored where the disposition is the default (signal(7))
+HARMLESS = frozenset({SIGCHLD, SIGCONT, SIGURG, SIGWINCH})  # ignored if the disposition is the default (signal(7))
 
 TICK = 1e-5  # seconds that a system call takes
-HORIZON = 1.0  # seconds by which something may come early
-MOST_CALLS = 20_000  # of one run: one that makes more does not end
+HORIZON = 1.0  # seconds; the most by which something may come early
+MOST_CALLS = 20_000  # system calls of one run; a run that makes more counts as endless
 
 RUNNING, STOPPED, ZOMBIE, GONE = "RTZX"
 
@@ -44,10 +44,10 @@ class EndlessError(AssertionError):
 
 @dataclass(slots=True)
 class Do:
-    """Something that a process does, from its script or because a signal came. The verbs are methods of `SimKernel`.
+    """Something that a process does, from its script or because a signal came. `SimKernel` performs it.
 
-    exit n, die of n, fork a child, daemon (a double fork), setsid, stop, setuid (muinit may not signal it any more);
-    as a reaction also: ignore n, and say (a handler that only says its name).
+    The verbs are: exit n, die of n, fork a child, daemon (a double fork), setsid, stop, and setuid (after which muinit
+    may not signal the process any more). A reaction can also be: ignore, and say (a handler that only says the signal).
     """
 
     verb: str
@@ -62,13 +62,13 @@ class Do:
 
 @dataclass(slots=True)
 class Program:
-    """What a process does: how it reacts to signals (else by default), and what it does by itself, and when."""
+    """What a process does: its reactions to signals (else the default), and its script of timed actions, in order."""
 
     name: str
     reactions: Mapping[int, Do] = field(default_factory=dict)
     script: Sequence[tuple[float, Do]] = ()
     blocked: frozenset[int] = frozenset()
-    reaps: float = 0.0  # how many seconds after a child's death; inf: never
+    reaps: float = 0.0  # seconds from a child's death until it is reaped; inf: never
     subreaper: bool = False
     stuck: bool = False  # in a system call that nothing interrupts: it never dies
     dying: float = 0.0  # seconds that its death takes
@@ -85,7 +85,7 @@ class Program:
 
 
 class Process:
-    """A process. `serial` tells it from a later one with its pid, as the start time does."""
+    """A process. `serial` tells it from a later process with the same pid, as the start time does in Linux."""
 
     __slots__ = (
         "beyond",
@@ -124,17 +124,17 @@ class Process:
         self.state = RUNNING
         self.pending: list[int] = []
         self.blocked = program.blocked
-        self.next = 0  # place in its script
+        self.next = 0  # the place in its script
         self.due = False  # it was stopped when its next action was due
-        self.queued = False  # it has something to act on
-        self.doom = 0  # the signal that it is dying of: it runs no more
-        self.status = 0  # of wait(2)
-        self.beyond_since: int = parent.beyond_since if parent else 0  # the number of a call
-        self.beyond: bool = parent is not None and parent.beyond  # of another user
-        self.unreported = 0  # the signal that stopped it, until its parent was told
+        self.queued = False  # whether it has something to act on
+        self.doom = 0  # the signal that it is dying of; then it runs no more
+        self.status = 0  # as wait(2) reports it
+        self.beyond_since: int = parent.beyond_since if parent else 0  # the call before which it became so
+        self.beyond: bool = parent is not None and parent.beyond  # another user's: muinit may not signal it
+        self.unreported = 0  # the signal that stopped it, until its parent has been told
         self.command = -1  # its index, if it is a command
         self.died = 0  # the number of the call before which it became a zombie child of muinit
-        self.sent: list[tuple[int, int, bool]] = []  # (number of the call, signal, was it alive?), by muinit
+        self.sent: list[tuple[int, int, bool]] = []  # by muinit: (number of the call, signal, was it alive?)
 
     @property
     def alive(self) -> bool:
@@ -142,7 +142,7 @@ class Process:
 
 
 class SimProcfs(Procfs):
-    """The /proc of the simulated kernel. One look at it is many system calls."""
+    """The /proc of the simulated kernel. Each look at it takes many system calls."""
 
     def __init__(self, kernel: SimKernel, *, usable: bool) -> None:
         self._kernel = kernel
@@ -218,7 +218,7 @@ class SimChildren(Children):
         self._typed_stop = False
 
     def start(self, program: Program) -> int:
-        """What spawn() does, of a program instead of an argv."""
+        """Do what spawn() does, with a program instead of an argv."""
         kernel = self._kernel
         kernel.gap()
         first = not self._commands
@@ -284,7 +284,7 @@ class SimChildren(Children):
 
     def _kill_if_the_same(self, pid: int, signum: int) -> None:
         kernel = self._kernel
-        process = kernel.table.get(pid)  # pidfd_open(2): from here on it is this one or nobody
+        process = kernel.table.get(pid)  # pidfd_open(2): from here on it means this process or none
         kernel.gap()
         if process is not None and process.serial == self._start_times[pid] and process.state != GONE:
             kernel.gap()
@@ -292,11 +292,11 @@ class SimChildren(Children):
 
 
 class SimKernel(Kernel):
-    """The simulated kernel. muinit is pid 1 in it, or a subreaper: that is the same here.
+    """The simulated kernel. muinit has pid 1 in it; being a subreaper instead would make no difference here.
 
-    `random` gives floats from 0 to 1; `lively` is the chance that something happens in a gap; `pids` is how many
-    pids there are, `crowded` the chance that a pid which became free is given again at once; `proc` says
-    whether there is a /proc, and `terminal` whether stdin is one.
+    `random` returns floats from 0 to 1. `lively` is the chance that something happens in a gap. `pids` is the number of
+    pids that there are, and `crowded` the chance that a pid that becomes free is given again at once. `proc` says
+    whether there is a /proc, `terminal` whether stdin is a terminal, and `stoppable` whether Ctrl-Z stops muinit.
     """
 
     def __init__(
@@ -324,30 +324,30 @@ class SimKernel(Kernel):
         self.us.ours = True
         self.table: dict[int, Process] = {1: self.us}
         self._last_pid = 1
-        self.freed: list[int] | None = None  # while /proc is read: the pids that became free, not yet given again
+        self.freed: list[int] | None = None  # while /proc is read: pids that became free; they are not given again yet
         self._strangers: list[Process] = []
         self._events: list[tuple[float, int, Callable[..., None], object]] = []
         self._sequence = 0
-        self._ready: list[Process] = []  # those with something to act on
+        self._ready: list[Process] = []  # processes that have something to act on
         self._news: list[int] = []  # signals pending for muinit
-        # The rooms behind the door
+        # The rooms behind the door, for the real code that is used here
         self._pid = 1
         self._procfs: SimProcfs = SimProcfs(self, usable=proc)
         self._terminal: SimTerminal = SimTerminal(present=terminal)
         self._children: SimChildren = SimChildren(self, self._procfs, self._terminal)
         self._caught: frozenset[int] = frozenset()
-        # What happened, for the properties that are checked
+        # What happened, for the properties that check it
         self.everybody: list[Process] = []
         self.commands: list[Process] = []
-        self.reaped: list[Process] = []  # commands, in this order
+        self.reaped: list[Process] = []  # commands, in the order of reaping
         self.reaped_orphans: list[Process] = []
-        self.reaps: list[int] = []  # the number of the last call of each reap()
-        self.wronged: list[str] = []  # signals to somebody who is not our descendant
-        self.refused: set[tuple[Process, int]] = set()  # a process that we may not signal, and the signal that we tried
+        self.reaps: list[int] = []  # the number of the last system call of each reap()
+        self.wronged: list[str] = []  # signals to processes that are not our descendants
+        self.refused: set[tuple[Process, int]] = set()  # (a process that we may not signal, the signal that we tried)
         self.reused = 0  # pids that were given a second time
         self.said: list[str] = []
         self.suspended = 0.0  # seconds
-        self.unstopped = 0  # times that there was nobody to continue us, so that we did not stop
+        self.unstopped = 0  # how often we did not stop, because nobody would have continued us
         self.sent = 0  # signals, by muinit
         self.on_wait: Callable[[], None] = lambda: None
         self.on_wake: Callable[[list[int]], None] = lambda _: None
@@ -355,12 +355,12 @@ class SimKernel(Kernel):
     # The world
 
     def at(self, time: float, what: Callable[..., None], whom: object = None) -> None:
-        """Let something happen at this time, or in a gap before it."""
+        """Let something happen at this time, or in a gap shortly before it."""
         self._sequence += 1
         heapq.heappush(self._events, (time, self._sequence, what, whom))
 
     def gap(self) -> None:
-        """Stand before a system call: let the world move on, or not."""
+        """Stands before each system call of muinit: here the world may move on."""
         self.calls += 1
         if self.calls > MOST_CALLS:
             raise EndlessError(f"more than {MOST_CALLS} system calls")
@@ -373,12 +373,12 @@ class SimKernel(Kernel):
         self._quiet = 1.0
 
     def settle(self) -> None:
-        """Let all act on their signals while muinit does not look."""
+        """Let all processes act on their signals while muinit does not look."""
         while self._ready:
             self._move(self.clock)
 
     def _move(self, until: float) -> bool:
-        """Let one thing happen, if there is any up to this time; the clock is not touched."""
+        """Let one thing happen, if there is one up to this time. The clock does not move."""
         ready = self._ready
         if ready:
             index = int(self._random() * len(ready))
@@ -395,7 +395,7 @@ class SimKernel(Kernel):
         return False
 
     def _pass(self, until: float) -> bool:
-        """Let the next thing happen, and time pass for it; False if there is none up to this time."""
+        """Let the next thing happen, and move the clock to it. Return False if there is none up to this time."""
         if not self._ready and self._events and self._events[0][0] <= until:
             self.clock = max(self.clock, self._events[0][0])
         return self._move(until)
@@ -407,14 +407,14 @@ class SimKernel(Kernel):
     # Processes
 
     def _new_pid(self) -> int:
-        """The next free pid, in a circle; now and then any other, because others fork too. 0: there is none."""
+        """The next free pid, going round; now and then a random one, as other processes fork too. 0: none is free."""
         taken = set(self.table)
         for process in self.table.values():
             taken.add(process.group)
             taken.add(process.session)
         taken.update(self.freed or ())
         if not self._procfs.usable:
-            # Without a /proc a group is known by its number alone. Real numbers come again after 32768 forks.
+            # Without a /proc muinit knows a group only by its number. Real pids come again only after 32768 forks.
             taken.update(process.pid for process in self.commands)
         if self._random() > 0.7:
             self._last_pid = 1 + int(self._random() * self._pids)
@@ -425,7 +425,7 @@ class SimKernel(Kernel):
         return 0
 
     def fork(self, parent: Process | None, program: Program) -> Process | None:
-        """A new process, if there is a pid for it."""
+        """A new process, or None if no pid is free."""
         pid = self._new_pid()
         if pid == 0:
             return None
@@ -445,8 +445,8 @@ class SimKernel(Kernel):
             self.at(self.clock + script[process.next][0], self._step, process)
 
     def _step(self, process: Process) -> None:
-        """Do the next thing in its script."""
-        if process.queued:  # fork(2) fails, and is tried again, when a signal is there to act on
+        """Do the next action of the process's script."""
+        if process.queued:  # with a signal pending, fork(2) fails; it is tried again after the signal
             self._ready.remove(process)
             process.queued = False
             self._act(process)
@@ -484,7 +484,7 @@ class SimKernel(Kernel):
             process.beyond_since = self.calls
 
     def _act(self, process: Process) -> None:
-        """Act on the death that it is dying, or on the first of its signals."""
+        """Let the process die if it is dying, else act on the first of its signals."""
         if not process.alive:
             return
         if process.doom:
@@ -530,7 +530,7 @@ class SimKernel(Kernel):
         self._die(process, process.doom)
 
     def _die(self, process: Process, status: int) -> None:
-        """Become a zombie; its children go to the nearest subreaper, and its parent hears of it (exit(2))."""
+        """Make it a zombie. Its children go to the nearest subreaper, and its parent is told (exit(2))."""
         if not process.alive:
             return
         self._note(process, f"dies of {name(status)}" if status < 128 and status else f"exits {status >> 8}")
@@ -552,7 +552,7 @@ class SimKernel(Kernel):
             self.release(process)
 
     def _mourn(self, process: Process) -> None:
-        """Tell the parent of a zombie."""
+        """Tell the parent about a zombie."""
         parent = process.parent
         assert parent is not None
         if parent is self.us:
@@ -575,12 +575,12 @@ class SimKernel(Kernel):
         if self.freed is not None:
             self.freed.append(process.pid)
         elif process.ours and self._random() > self._roomy:
-            self._last_pid = process.pid - 1  # the next process that is forked has it,
+            self._last_pid = process.pid - 1  # the next process gets this pid,
             if self._random() > 0.4:  # and most often that is a stranger, at once
                 self._stranger_comes(process.pid)
 
     def _stranger_comes(self, pid: int) -> None:
-        """A process that is not ours gets this pid, unless a process or a group has that number."""
+        """A process that does not descend from muinit gets this pid, if no process, group or session has it."""
         if any(pid in (one.pid, one.group, one.session) for one in self.table.values()):
             return
         if not self._procfs.usable and any(one.pid == pid for one in self.commands):
@@ -596,7 +596,7 @@ class SimKernel(Kernel):
     # Signals
 
     def outside(self, whom: tuple[str, int]) -> None:
-        """Somebody else sends a signal: to muinit, to the process of this name, to the foreground, to everybody."""
+        """Somebody else sends a signal to muinit, the foreground, anybody, everybody, or the process of this name."""
         target, signum = whom
         if target == "muinit":
             self.tell_us(signum)
@@ -617,12 +617,12 @@ class SimKernel(Kernel):
                 self.send(process, signum)
 
     def tell_us(self, signum: int) -> None:
-        """A signal to muinit: it stays pending until wait(). Real-time ones queue, the others coalesce."""
+        """A signal to muinit. It stays pending until wait(). Real-time signals queue, the others coalesce."""
         if signum >= RTMIN or signum not in self._news:
             self._news.append(signum)
 
     def send(self, process: Process, signum: int) -> None:
-        """A signal to a process, as send_signal() of Linux does it: it succeeds on a zombie too."""
+        """A signal to a process, as send_signal() in Linux delivers it. It succeeds on a zombie too."""
         if not process.alive or process.doom:
             return
         if signum in STOPS and SIGCONT in process.pending:
@@ -665,7 +665,7 @@ class SimKernel(Kernel):
         return [process for process in self.table.values() if process.group == group and process is not self.us]
 
     def send_from_us(self, targets: Iterable[Process], signum: int) -> None:
-        """What kill(2) does for muinit: ESRCH if there is nobody, EPERM if all refuse."""
+        """What kill(2) does for muinit: ESRCH if there is no process, EPERM if we may signal none of them."""
         targets = list(targets)
         allowed = False
         for process in targets:
@@ -676,7 +676,7 @@ class SimKernel(Kernel):
                 process.sent.append((self.calls, signum, process.alive))
             if not process.beyond or (signum == SIGCONT and process.session == self.us.session):
                 allowed = True
-                if not signum:  # only asked whether we may
+                if not signum:  # signal 0 only asks whether we may
                     continue
                 if self._log is not None:
                     self._note(process, f"is sent {name(signum)}" + ("" if process.alive else ", a zombie"))
@@ -684,7 +684,7 @@ class SimKernel(Kernel):
         if not targets:
             raise ProcessLookupError
         if not allowed:
-            raise PermissionError  # of a group: only where all refuse
+            raise PermissionError  # for a group: only if we may signal none of its members
 
     # What muinit calls
 
@@ -693,7 +693,7 @@ class SimKernel(Kernel):
         return self.clock
 
     def start(self, program: Program) -> int:
-        """What spawn() does, of a program instead of an argv."""
+        """Do what spawn() does, with a program instead of an argv."""
         return self._children.start(program)
 
     def suspend(self) -> bool:
@@ -730,9 +730,9 @@ class SimKernel(Kernel):
             pass
         arrived = [signum for signum in self._news if signum in self._caught]
         self._news = []
-        # The kernel puts the frame of each handler on top of the one before, so the last one runs first.
+        # The kernel stacks the frames of the handlers, lowest signal first. So the last handler runs first.
         arrived.sort(reverse=True)
-        if len(arrived) > 1 and self._random() > 0.5:  # those that came while we waited run as they came
+        if len(arrived) > 1 and self._random() > 0.5:  # signals that came while we waited are handled as they came
             index = int(self._random() * len(arrived))
             arrived = arrived[index:] + arrived[:index]
         arrived = in_order(arrived)

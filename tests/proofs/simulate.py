@@ -1,9 +1,10 @@
-"""The real loop and the real lifecycle, unchanged, on a simulated kernel: random histories, and what holds in each.
+"""The real loop and lifecycle, unchanged, run random histories on a simulated kernel; each history is checked.
 
-    python -m tests.proofs.simulate --runs 100000 --jobs 2    as CI does it
-    python -m tests.proofs.simulate --runs 1 --seed 4711      the same history, with its trace and what the world did
+    python -m tests.proofs.simulate --runs 100000 --jobs 2    what CI runs
+    python -m tests.proofs.simulate --runs 1 --seed 4711      one history again, with its trace and what the world did
 
-A seed is a world: the commands and what they do, the options, signals from outside, and every race between them.
+A seed decides a whole world: the commands and what they do, the options, the signals from outside, and every race
+between them.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ Random = Callable[[], float]
 SIGQUIT, SIGUSR1, SIGSTOP, SIGPWR = 3, 10, 19, 30
 RT = signals.RTMIN + 1
 NUMBERS = {signals.name(number): number for number in signals.ALL}
-LAST_CALL = 8.0  # seconds: by then muinit is told to stop
-ADMIN = 60.0  # seconds: then somebody kills everybody, for `-t inf` waits without end
+LAST_CALL = 8.0  # seconds; muinit is told to stop by then
+ADMIN = 60.0  # seconds; then somebody kills every process, because `-t inf` waits without end
 
 
 # A world
@@ -55,20 +56,20 @@ ADMIN = 60.0  # seconds: then somebody kills everybody, for `-t inf` waits witho
 
 @dataclass
 class World:
-    """All that is decided before a history begins."""
+    """Everything that is decided before a history begins."""
 
     programs: list[Program]
     steps: Sequence[int] = (SIGTERM, SIGKILL)
     timeout: float = 2.0
-    forward: frozenset[int] = frozenset()  # that -s names
-    stop_on: frozenset[int] = frozenset()  # that --stop-on names
+    forward: frozenset[int] = frozenset()  # the signals that -s names
+    stop_on: frozenset[int] = frozenset()  # the signals that --stop-on names
     pid1: bool = False
     proc: bool = True
     terminal: bool = False
-    stoppable: bool = True  # by Ctrl-Z, as where a shell with job control waits for muinit
-    unstartable: int = -1  # the command that is not found
-    watched: bool = False  # somebody reads a trace
-    pids: int = 1000
+    stoppable: bool = True  # Ctrl-Z stops muinit, as it does if a shell with job control waits for muinit
+    unstartable: int = -1  # the index of the command that is not found, or -1
+    watched: bool = False  # a trace is read
+    pids: int = 1000  # these three: see `SimKernel`
     lively: float = 0.0
     crowded: float = 0.0
     outside: list[tuple[float, str, int]] = field(default_factory=list)
@@ -92,12 +93,12 @@ class World:
         return meanings(NUMBERS, self.forward, self.stop_on, init=self.pid1)
 
     def passes_on(self, signum: int) -> bool:
-        """Whether this signal is forwarded: docs/design.md, rule 5, said once more."""
+        """Whether this signal is forwarded: docs/design.md, rule 5, stated a second time."""
         named = signum in self.forward or (not self.forward and signum == SIGINT and signum not in self.stop_on)
         return named and signum not in (SIGTERM, SIGCONT)
 
     def stops_us(self, signum: int) -> bool:
-        """Whether this signal tells muinit to stop: docs/design.md, rule 5, said once more."""
+        """Whether this signal tells muinit to stop: docs/design.md, rule 5, stated a second time."""
         if signum == SIGTERM or signum in self.stop_on:
             return True
         if self.passes_on(signum) or signum in HARMLESS | {SIGTSTP}:
@@ -106,22 +107,22 @@ class World:
         return by_default or not self.pid1
 
     def seconds(self) -> float:
-        """How long the steps take, all of them, with none of them twice."""
+        """How long all steps take together, if none of them has its time twice."""
         last = max(self.timeout, 1.0) if self.steps[-1] == SIGKILL else self.timeout
         return self.timeout * (len(self.steps) - 1) + last if len(self.steps) > 1 else last
 
     def extension(self) -> float:
-        """How much longer, where somebody is asked late: there is one step before SIGKILL or the end."""
+        """How much longer they take if a process is asked late: only the step before SIGKILL or the end is repeated."""
         return 0.0 if self.steps[0] == SIGKILL or not self.proc else self.timeout
 
 
 def pick(rand: Random, *choices: T) -> T:
-    """One of these; the first is the simplest."""
+    """One of these choices; the first is the simplest."""
     return choices[int(rand() * len(choices)) % len(choices)]
 
 
 def make_program(rand: Random, name: str, depth: int, *, stuck: bool) -> Program:
-    """A random program whose descendants are at most `depth` deep; `stuck` is whether it may be unkillable."""
+    """A random program whose descendants are at most `depth` deep. If `stuck` is true, it may be unkillable."""
 
     def child(suffix: str) -> Do:
         if depth == 0:
@@ -135,7 +136,7 @@ def make_program(rand: Random, name: str, depth: int, *, stuck: bool) -> Program
         reactions[SIGTERM] = ways[kind - 5]
     if rand() > 0.6:
         signum = pick(rand, SIGINT, SIGHUP, SIGUSR1, RT, SIGCONT, SIGTSTP)
-        # Not 128 + SIGCONT: the lifecycle does not remember the SIGCONT that follows a step, so that would count.
+        # No exit with 128 + SIGCONT: the lifecycle does not remember the SIGCONT after a step, so it would count.
         told = 3 if signum == SIGCONT else 128 + signum
         reactions[signum] = pick(rand, Do("say"), Do("ignore"), Do("exit", told), Do("exit", 3))
     script: list[tuple[float, Do]] = []
@@ -168,7 +169,7 @@ def make_world(rand: Random) -> World:
     """A random world."""
     timeout = pick(rand, 2.0, 0.5, 0.1, 0.0, inf)
     names = "ABC"[: pick(rand, 1, 2, 2, 3)]
-    # Who waits without end for somebody who cannot die waits without end.
+    # With `-t inf` nothing may be unkillable: muinit would wait for it without end.
     world = World([make_program(rand, name, pick(rand, 1, 2, 3), stuck=timeout < inf) for name in names])
     world.timeout = timeout
     world.steps = pick(
@@ -221,13 +222,13 @@ def make_world(rand: Random) -> World:
 
 @dataclass
 class Window:
-    """What lies between the return of one wait() and the next call of it.
+    """The time between the return of one wait() and the next call of wait().
 
-    `stayed` are the children that muinit had, alive, from its begin to its end, and `tree` all descendants of that
-    kind, if it and each of its ancestors kept its parent; `step` is the signal of the step in force at its end, or 0,
-    and `since` the number of the call from which it was in force. If muinit has looked for those that had not been
-    asked, `looked` are those that it must have found: all descendants from the begin until then, who kept their
-    parents; `asked` is the signal.
+    `stayed` are the processes that were children of muinit, and alive, from the start of the window to its end. `tree`
+    are the descendants that were alive all that time, if they and all their ancestors kept their parents. `step` is the
+    signal of the step in force at the end, or 0. `since` is the number of the call from which that step was in force.
+    If muinit has looked for descendants that had not been asked, `looked` are those that it must have found: all that
+    were alive from the start until then and kept their parents. `asked` is the signal that they must get.
     """
 
     start: int
@@ -242,7 +243,7 @@ class Window:
 
 
 class Traced(Lifecycle):
-    """One whose decisions are told, also where muinit itself has no reader for them."""
+    """A lifecycle that reports every decision, even if muinit itself has no reader for it."""
 
     def __init__(
         self,
@@ -264,7 +265,7 @@ class Traced(Lifecycle):
 
 
 class History:
-    """One run of muinit in a world, and what is known of it afterwards."""
+    """One run of muinit in a world, and what is known about it afterwards."""
 
     def __init__(
         self, world: World, rand: Random, loop: type[Loop] = Loop, log: Callable[[str], None] | None = None
@@ -274,19 +275,19 @@ class History:
         self.taken: list[Decision] = []
         self.warnings: list[str] = []
         self.windows: list[Window] = []
-        self.vain: list[str] = []  # those that a step was to be repeated for, though we may not signal them
-        self.wakes: list[list[int]] = []  # the signals that each wait() has returned
+        self.vain: list[str] = []  # processes that a step was to be repeated for, though muinit may not signal them
+        self.wakes: list[list[int]] = []  # the signals that each wait() returned
         self.begun = -1.0  # when the steps last began
-        self.before = 0  # how many commands were reaped before muinit knew of one that could not be started
-        self.told = 0  # the number of the call from which on muinit was told to stop, or 0
+        self.before = 0  # how many commands were reaped before muinit learned that one could not be started
+        self.told = 0  # the number of the call since which muinit has been told to stop, or 0
         self.end: Exit | None = None
         self.survivors: list[str] = []
         self._log = log
         self._wake: tuple[int, list[int]] = (0, [])
-        self._parents: dict[Process, Process | None] = {}  # of all descendants at the last wake
+        self._parents: dict[Process, Process | None] = {}  # the parent of each descendant at the last wake
         self._step = self._since = self._unstopped = self._asked = 0
         self._looked: list[Process] = []
-        self.steps: list[tuple[int, int]] = []  # the number of the call after which each step was sent, and its signal
+        self.steps: list[tuple[int, int]] = []  # each step: the call after which it was sent, and its signal
         self.kernel = SimKernel(
             rand,
             lively=world.lively,
@@ -302,7 +303,7 @@ class History:
         self._loop = loop
 
     def play(self) -> None:
-        """Run muinit from its first command to its exit. What is set up here is so in `muinit.__main__`."""
+        """Run muinit from its first command to its exit, set up as `muinit.__main__` does it."""
         kernel, world = self.kernel, self.world
         for at, target, signum in world.outside:
             kernel.at(at, kernel.outside, (target, signum))
@@ -385,7 +386,7 @@ class History:
         self._looked = []
 
     def _stayed(self, process: Process) -> bool:
-        """Whether it and its ancestors lived on, each with the parent it had."""
+        """Whether this process and its ancestors are still alive, each with the parent that it had at the last wake."""
         while process is not self.kernel.us:
             parent = self._parents.get(process)
             if not process.alive or process.parent is not parent or parent is None:
@@ -394,11 +395,11 @@ class History:
         return True
 
 
-# What holds in every history
+# The properties: what must hold in every history
 
 
 def the_run_ends_in_time(it: History) -> None:
-    """The run ends within the time of all steps, one of them twice, after they last began."""
+    """The run ends within the time of all steps, and of one step once more, after the steps last began."""
     assert it.begun >= 0
     slack = it.kernel.calls * TICK + 0.001 * len(it.windows) + it.kernel.suspended
     limit = it.begun + it.world.seconds() + it.world.extension() + slack
@@ -408,25 +409,25 @@ def the_run_ends_in_time(it: History) -> None:
 
 
 def nobody_is_given_up_before_the_time(it: History) -> None:
-    """It gives up when the time of every step is over, not before, and only on somebody."""
+    """The run gives up only when the time of every step has run out, and only if a child is left."""
     assert it.end is not None
     if it.end.gave_up:
         slack = it.kernel.calls * TICK
         assert it.kernel.clock >= it.begun + it.world.seconds() - slack, "too early"
         last_look = it.kernel.reaps[-1]
         left = [child for child in it.kernel.us.children if child.alive or child.died > last_look]
-        assert left, "nobody was left"
+        assert left, "no child was left"
 
 
 def nothing_survives(it: History) -> None:
-    """Where the last step is SIGKILL nothing is alive afterwards, but for what nobody could kill."""
+    """If the last step is SIGKILL, no descendant is alive at the exit, unless there is one that cannot be killed."""
     alive = living(it)
     if it.world.steps[-1] == SIGKILL and it.world.proc and not any(beyond_us(process) for process in alive):
         assert not alive, ", ".join(f"pid {process.pid} ({process.program.name})" for process in alive)
 
 
 def survivors_mean_exit_1_and_are_named(it: History) -> None:
-    """If somebody is left alive, the exit status is 1, and everybody who is left is named."""
+    """If a descendant is left alive, the exit status is 1, and every descendant that is left is named."""
     assert it.end is not None
     alive = living(it)
     if alive:
@@ -445,7 +446,7 @@ def no_zombie_is_left(it: History) -> None:
 
 
 def no_status_is_lost(it: History) -> None:
-    """Each status that the kernel gave is that of its command, in the kernel's order."""
+    """Each status that the kernel gave is kept for its command, in the order in which the kernel gave them."""
     told = [(command.argv, command.ending.code) for command in it.lifecycle.ended if command.ending and command.pid]
     true = [([process.program.name], code_of(process)) for process in it.kernel.reaped]
     assert told == true, f"{told} instead of {true}"
@@ -454,12 +455,12 @@ def no_status_is_lost(it: History) -> None:
 
 
 def only_descendants_are_signalled(it: History) -> None:
-    """Nobody but our descendants was ever signalled."""
+    """Only descendants of muinit are ever signalled."""
     assert not it.kernel.wronged, ", ".join(it.kernel.wronged)
 
 
 def every_child_gets_the_steps_signal(it: History) -> None:
-    """A child that lived from one wake to the next had the signal of the step in force, and SIGCONT after it."""
+    """A child that lived from one wake to the next has got the signal of the step in force, and SIGCONT after it."""
     for window in it.windows:
         for child in window.stayed if window.step else ():
             if it.world.proc or child.command >= 0:
@@ -470,7 +471,7 @@ def every_child_gets_the_steps_signal(it: History) -> None:
 
 
 def sigkill_goes_to_the_whole_tree(it: History) -> None:
-    """When SIGKILL becomes the step, each descendant that there was and is has it."""
+    """When a step of SIGKILL begins, every descendant that was there before and is still there has got it."""
     for window in it.windows:
         if window.step == SIGKILL and window.since == window.start and it.world.proc:
             for process in window.tree:
@@ -479,8 +480,8 @@ def sigkill_goes_to_the_whole_tree(it: History) -> None:
 
 
 def nobody_is_killed_who_was_not_asked(it: History) -> None:
-    """Before SIGKILL, and before the end, every descendant has had the signal of the step, but who may not have it."""
-    assert not it.vain, f"{it.vain} may not be asked"
+    """Before SIGKILL, and before the end, every descendant that muinit may signal has got the signal of the step."""
+    assert not it.vain, f"{it.vain} cannot be asked"
     for window in it.windows:
         begun = max((call for call, _ in it.steps if call <= window.start), default=0)
         for process in window.looked:
@@ -490,7 +491,7 @@ def nobody_is_killed_who_was_not_asked(it: History) -> None:
 
 
 def nobody_is_asked_twice(it: History) -> None:
-    """Nobody gets the signal of a step twice, before another step is sent."""
+    """No process gets the signal of a step twice before another step, except SIGKILL and forwarded signals."""
     for process in {one for one in it.kernel.everybody if one.ours}:
         for (begun, signum), (over, _) in pairwise([*it.steps, (it.kernel.calls + 1, 0)]):
             if signum != SIGKILL and not it.world.passes_on(signum):
@@ -499,16 +500,16 @@ def nobody_is_asked_twice(it: History) -> None:
 
 
 def no_kill_is_silent(it: History) -> None:
-    """The last line is printed if our SIGKILL ended a child that had been asked, and not if nobody died of SIGKILL."""
+    """The last line is printed if our SIGKILL ended a child that had been asked, and not if none died of SIGKILL."""
     first = next((call for call, signum in it.steps if signum != SIGKILL), inf)
     dead = [one for one in [*it.kernel.reaped, *it.kernel.reaped_orphans] if one.status == SIGKILL]
     ours = [[call for call, signum, alive in one.sent if signum == SIGKILL and alive] for one in dead]
     killed = any(calls and first < calls[0] for calls in ours)
     told = Verdict(it.lifecycle, signals.name).noteworthy()
-    assert told or not killed, "nothing is said"
-    # A death by SIGKILL does not say who sent it: somebody else's may have come before ours.
+    assert told or not killed, "the last line is missing"
+    # A death by SIGKILL does not say who sent the signal: somebody else's SIGKILL may have come before ours.
     hit = bool(dead) and any(signum == SIGKILL and first < call for call, signum in it.steps)
-    assert not told or hit or it.lifecycle.left, "nothing is to be said"
+    assert not told or hit or it.lifecycle.left, "the last line should not be printed"
 
 
 def signals_are_taken_in_order(it: History) -> None:
@@ -517,7 +518,7 @@ def signals_are_taken_in_order(it: History) -> None:
 
 
 def every_child_gets_what_is_forwarded(it: History) -> None:
-    """A signal to pass on reached each child that lived through it, as often as it came; SIGCONT once."""
+    """A forwarded signal reached every child that lived through it, as often as it came; SIGCONT reached it once."""
     for window in it.windows:
         for signum in set(window.arrived):
             if it.world.passes_on(signum) or signum == SIGCONT:
@@ -529,10 +530,10 @@ def every_child_gets_what_is_forwarded(it: History) -> None:
 
 
 def each_refusal_is_told_once(it: History) -> None:
-    """There is one warning for each process that we may not signal."""
+    """There is one warning for each process that muinit may not signal."""
     if it.world.proc:
         named = [line.partition(" pid ")[2].split()[0] for line in it.warnings if " pid " in line]
-        # To suspend and to resume is no reason to warn.
+        # A refused suspend or resume is no reason to warn.
         asked = {process for process, signum in it.kernel.refused if signum not in (0, SIGTSTP, SIGCONT)}
         assert {str(process.pid) for process in asked} <= set(named), f"{named} are named"
         assert len(named) <= len({process for process, _ in it.kernel.refused}), f"{named} are named"
@@ -546,7 +547,7 @@ def every_line_is_a_row(it: History) -> None:
 
 
 def the_trace_can_be_replayed(it: History) -> None:
-    """Written as --trace-file does, and fed to the machine again, the events lead to the same states and effects."""
+    """A trace in the format of --trace-file, when it is replayed, leads to the same states and effects."""
     entries = [
         write.header(
             it.lifecycle, it.world.forward, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0
@@ -561,7 +562,7 @@ def the_trace_can_be_replayed(it: History) -> None:
 
 
 def the_exit_status_is_true(it: History) -> None:
-    """The exit status follows from what really became of the commands: docs/design.md, rules 19, 20, 21, 22 and 23."""
+    """The exit status follows from how the commands really ended: docs/design.md, rules 19, 20, 21, 22 and 23."""
     assert it.end is not None
     allowed = {1} if it.end.gave_up else set(exit_codes(it))
     assert it.end.code in allowed, f"{it.end.code} instead of {allowed}"
@@ -594,19 +595,20 @@ def living(it: History) -> list[Process]:
 
 
 def beyond_us(process: Process) -> bool:
-    """Whether it, or an ancestor who may still fork or adopt, cannot be killed."""
+    """Whether muinit cannot kill this process. Such a process may still fork, and adopt others."""
     return process.beyond or process.program.stuck
 
 
 def code_of(process: Process) -> int:
-    """What a shell would say."""
+    """The exit status, as a shell would report it."""
     return 128 + process.status if process.status < 128 and process.status else process.status >> 8
 
 
 def exit_codes(it: History) -> Iterator[int]:
-    """Each exit status that docs/design.md, rules 22 and 23, allow: the first failure in order of reaping, else 0.
+    """Each exit status that is allowed: the first failure in the order of reaping, else 0.
 
-    There is more than one where nobody can know, muinit least of all, what a command died of.
+    This states docs/design.md, rules 22 and 23, a second time. More than one exit status is allowed if nobody can know,
+    not even muinit, what a command died of.
     """
     for index, process in enumerate(it.kernel.reaped):
         if it.failure is not None and index == it.before:
@@ -623,11 +625,11 @@ def exit_codes(it: History) -> Iterator[int]:
 
 
 def has_failed(it: History, process: Process) -> bool | None:
-    """Whether its end counts; None where nobody can know.
+    """Whether the end of this command counts; None if nobody can know.
 
-    It counts unless it is 0, or a death by a signal that muinit sent it on its own initiative. Nobody can know if
-    that signal was also forwarded, or sent when muinit was told to stop; or if it died before, but after muinit
-    had last asked.
+    The end counts unless its code is 0, or it is a death by a signal that muinit sent to the command on its own
+    initiative. Nobody can know in two cases: muinit also forwarded that signal, or sent it after it was told to stop;
+    or the command died before the signal was sent, but after muinit had last asked the kernel for the dead.
     """
     code = code_of(process)
     if code == 0:
@@ -645,8 +647,8 @@ def has_failed(it: History, process: Process) -> bool | None:
 
 
 def own(it: History, process: Process, call: int, signum: int) -> bool | None:
-    """Whether muinit sent this signal in this call on its own initiative; None if it may also have passed it on."""
-    if (it.told and call > it.told) or signum == SIGTSTP:  # Ctrl-Z was typed
+    """Whether muinit sent this signal in this call on its own initiative; None if it may also have forwarded it."""
+    if (it.told and call > it.told) or signum == SIGTSTP:  # SIGTSTP: Ctrl-Z was typed
         return False
     for window in it.windows:
         if window.start < call <= window.end and signum in window.arrived and it.world.passes_on(signum):
@@ -663,7 +665,7 @@ class BrokenError(AssertionError):
 
 
 def play(rand: Random, loop: type[Loop] = Loop, log: Callable[[str], None] | None = None) -> History:
-    """Make a world, play its history, and check it. Raises BrokenError."""
+    """Make a world, play its history, and check it. Raises BrokenError if a property does not hold."""
     world = make_world(rand)
     if log is not None:
         log(str(world))
@@ -671,7 +673,7 @@ def play(rand: Random, loop: type[Loop] = Loop, log: Callable[[str], None] | Non
     try:
         it.play()
     except EndlessError as error:
-        raise BrokenError(f"The run ends. {error}") from error
+        raise BrokenError(f"The run must come to an end: {error}") from error
     for holds in PROPERTIES:
         try:
             holds(it)
@@ -685,7 +687,7 @@ def play_seed(seed: int, loop: type[Loop] = Loop, log: Callable[[str], None] | N
 
 
 def play_seeds(seeds: range, *, stop_at_failure: bool = True) -> tuple[Counter[str], list[tuple[int, str]]]:
-    """What was seen, and the seeds that failed, with what is not true in them."""
+    """What was seen, and the seeds that failed, each with what is not true in it."""
     seen: Counter[str] = Counter()
     failed: list[tuple[int, str]] = []
     started = time.process_time()
@@ -693,7 +695,7 @@ def play_seeds(seeds: range, *, stop_at_failure: bool = True) -> tuple[Counter[s
         seen["histories"] += 1
         try:
             it = play_seed(seed)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it has a seed)
+        except Exception as error:  # noqa: BLE001 (whatever it is, its seed is reported)
             failed.append((seed, f"{type(error).__name__}: {error}"))
             if stop_at_failure:
                 break
@@ -702,20 +704,28 @@ def play_seeds(seeds: range, *, stop_at_failure: bool = True) -> tuple[Counter[s
         seen["system calls"] += it.kernel.calls
         seen["processes"] += it.kernel._serial - 1
         seen["signals sent by muinit"] += it.kernel.sent
-        seen["pids given to a stranger at once"] += it.kernel.reused
-        seen["histories with an adoption in a step"] += any("orphans_adopted" in line for line in it.trace)
-        seen["histories that gave up"] += it.end is not None and it.end.gave_up
-        seen["histories with a failed start"] += it.failure is not None
-        seen["histories whose exit status nobody can know"] += len(set(exit_codes(it))) > 1
+        seen["pids given to a stranger as soon as they were free"] += it.kernel.reused
+        seen["histories with an adoption during a step"] += any("orphans_adopted" in line for line in it.trace)
+        seen["histories in which muinit gave up"] += it.end is not None and it.end.gave_up
+        seen["histories with a command that could not be started"] += it.failure is not None
+        seen["histories that allow more than one exit status"] += len(set(exit_codes(it))) > 1
     seen["ms"] = round((time.process_time() - started) * 1000)
     return seen, failed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.proofs.simulate", description=__doc__)
-    parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0, help="the first one; the others follow")
-    parser.add_argument("--jobs", type=int, default=1)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.proofs.simulate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--runs", type=int, default=10_000, metavar="N", help="histories to play; default: 10000; 1 prints its trace"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="the first seed; the others follow; default: 0"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes at a time; default: 1")
     parser.add_argument("--all", action="store_true", help="go on after a failure")
     options = parser.parse_args(argv)
     if options.runs == 1:
@@ -743,7 +753,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{number:9}  {what}")
     for seed, why in failed:
         print(f"seed {seed}: {why}")
-        print(f"  again: python -m tests.proofs.simulate --runs 1 --seed {seed}")
+        print(f"  play it again: python -m tests.proofs.simulate --runs 1 --seed {seed}")
     return 1 if failed else 0
 
 

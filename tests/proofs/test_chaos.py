@@ -1,4 +1,4 @@
-"""Chaos on the real kernel, in short. `python -m tests.proofs.chaos` plays more seeds."""
+"""A short run of chaos on the real kernel. `python -m tests.proofs.chaos` plays more seeds."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ SEEDS = range(1, 61)
 
 @pytest.mark.timeout(300)
 def test_chaos(*, pid1: bool) -> None:
-    """All of it is true of each run; a failure prints its seed."""
+    """Every run passes all checks; a failure prints its seed."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(partial(chaos.play, pid1=pid1), [seed for seed in SEEDS if chaos.as_pid1(seed) == pid1]))

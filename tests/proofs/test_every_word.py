@@ -1,4 +1,4 @@
-"""Every word of events, up to a length: whatever happens, in whatever order, these hold."""
+"""Every sequence ("word") of events up to a length keeps the invariants, whatever happens and in whatever order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LETTERS: list[Event] = [
 
 
 def possible(run: Lifecycle, event: Event, *, armed: bool) -> bool:
-    """What the kernel can say: a command ends once, a clock runs out that was set, ECHILD means nobody."""
+    """Whether this can happen: a command ends once, only a clock that was set runs out, ECHILD means no child."""
     if isinstance(event, CommandEnded):
         return all(run.commands[index].alive for index, _ in event.endings)
     if isinstance(event, Timeout):
@@ -38,7 +38,7 @@ def possible(run: Lifecycle, event: Event, *, armed: bool) -> bool:
 
 
 def check(run: Lifecycle, taken: Decision, before: State, step: int) -> bool:
-    """Check what holds at every event, and return whether a clock was set."""
+    """Check what must hold at every event, and return whether a clock was set."""
     exits = [effect for effect in taken.effects if isinstance(effect, Exit)]
     assert bool(exits) == (run.state is State.EXITED), "exit in EXITED, and there always"
     assert len(exits) <= 1
@@ -62,7 +62,7 @@ def check(run: Lifecycle, taken: Decision, before: State, step: int) -> bool:
 
 
 def play(word: list[Event]) -> tuple[Lifecycle, bool]:
-    """Play a word whose events were all possible, and check each: the run, and whether its clock runs."""
+    """Play a word of possible events and check each event. Return the run, and whether its clock runs."""
     run, armed = Lifecycle([Command(["a"], 100), Command(["b"], 101)], (15, 9), 2.0), False
     for event in word:
         before, step = run.state, run.step
@@ -71,7 +71,7 @@ def play(word: list[Event]) -> tuple[Lifecycle, bool]:
 
 
 def runs(word: list[Event]) -> Iterator[Lifecycle]:
-    """The run of every possible word that begins with this one."""
+    """The runs of all possible words that begin with this word."""
     run, armed = play(word)
     if len(word) < LENGTH and run.state is not State.EXITED:
         for letter in LETTERS:
@@ -82,7 +82,7 @@ def runs(word: list[Event]) -> Iterator[Lifecycle]:
 
 @pytest.mark.proof
 def test_every_word() -> None:
-    """Each word of up to six events keeps the invariants, and from wherever it led, the run ends with its children."""
+    """Every word of up to six events keeps the invariants, and afterwards the run still ends with its last child."""
     played = 0
     for run in runs([]):
         played += 1

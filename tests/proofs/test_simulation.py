@@ -1,4 +1,4 @@
-"""The simulation: many histories, bugs that it must find, and a comparison of its kernel with the real one."""
+"""The simulation runs for some seconds, it finds bugs, and its kernel does what the real one does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.proof
 
 
 def test_seeds() -> None:
-    """The properties hold in every history that fits into the time."""
+    """Every property holds in the history of every seed that is played in this time."""
     deadline = time.monotonic() + SECONDS
     seed = 0
     while time.monotonic() < deadline:
@@ -44,8 +44,8 @@ def test_seeds() -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
-def test_histories_that_shrink(rand: random.Random) -> None:
-    """The same, but hypothesis draws the histories, and makes short what it finds."""
+def test_hypothesis_finds_no_failure(rand: random.Random) -> None:
+    """Every property also holds if hypothesis draws the histories; it would shorten a history that fails."""
     play(rand.random)
 
 
@@ -61,7 +61,7 @@ def test_a_seed_replays_exactly() -> None:
 
 
 def test_a_child_that_has_the_pid_of_a_former_descendant_is_signalled() -> None:
-    """B was listed as a grandchild. Now C, which we adopt, has its pid: the start time of B does not count any more."""
+    """An adopted C that has the pid of B, a former grandchild, is signalled: B's start time no longer counts."""
     kernel = SimKernel(lambda: 0.0, pids=3)
     script = [
         (at, Do("fork", child=Program(name, script=[(0.5, Do("exit"))]))) for at, name in ((0.0, "B"), (1.0, "C"))
@@ -80,7 +80,7 @@ def test_a_child_that_has_the_pid_of_a_former_descendant_is_signalled() -> None:
 
 
 def test_sigkill_takes_one_look_at_proc() -> None:
-    """One look finds both the groups and the descendants, whenever SIGKILL goes to the whole tree."""
+    """Whenever SIGKILL goes to the whole tree, one look at /proc finds both the groups and the descendants."""
     kernel = SimKernel(lambda: 0.0)
     lifecycle = Lifecycle([Command(["A"], kernel.start(program("A", "kid B,setsid")))], [signals.SIGKILL], 2.0)
     meaning = meanings(signals.by_name(), init=True)
@@ -96,11 +96,11 @@ def test_sigkill_takes_one_look_at_proc() -> None:
     assert kernel._procfs.looks == len(kills)
 
 
-# Bugs that are put into the loop. Each is a loop in which one method is wrong.
+# Bugs that are put into the loop. Each class overrides the methods of `Loop` in which its bug is.
 
 
 class RelayMakesChildrenKnown(Loop):
-    """A relay makes children known, as if a step had reached them."""
+    """A relayed signal makes children known, as if a step had reached them."""
 
     def _relay(self, relay: Relay) -> None:
         self._known.update(self._kernel.children())
@@ -117,7 +117,7 @@ class SecondListCountsAsReached(Loop):
 
 
 class ClockBeforeTheDead(Loop):
-    """The clock is looked at before the dead are reaped."""
+    """The clock is checked before the dead are reaped."""
 
     def _arrived(self, signums: Iterable[int]) -> None:
         super()._arrived(signums)
@@ -126,14 +126,14 @@ class ClockBeforeTheDead(Loop):
 
 
 class OneChildPerWake(Loop):
-    """Only the first of several statuses is taken."""
+    """If several statuses come together, only the first is taken."""
 
     def _endings(self, statuses: Iterable[tuple[int, int]]) -> list[tuple[int, Ending]]:
         return super()._endings(list(statuses)[:1])
 
 
 class NobodyLooksForAdopted(Loop):
-    """Nobody looks for adopted orphans."""
+    """The loop does not look for adopted orphans."""
 
     def _look_for_adopted(self) -> None:
         pass
@@ -157,7 +157,7 @@ class ReapedIsStillKnown(Loop):
 
 
 class DrainedIsNotNoticed(Loop):
-    """Nobody notices that no child is left."""
+    """The loop does not notice that no child is left."""
 
     def _handle(self, event: Event) -> None:
         if not isinstance(event, Drained):
@@ -176,21 +176,21 @@ class ChildrenAreListedOnce(Loop):
 
 
 class StoppedChildIsNotContinued(Loop):
-    """A step's signal is not followed by SIGCONT, so a stopped child cannot act on it."""
+    """No SIGCONT follows the signal of a step, so a stopped child cannot act on the signal."""
 
     def _step(self, step: SendStep) -> None:
         super()._step(SendStep(*step.signums[:1], pids=step.pids, tree=step.tree))
 
 
 class RelayReachesCommandsOnly(Loop):
-    """A relay reaches the commands only."""
+    """A relayed signal reaches only the commands."""
 
     def _relay(self, relay: Relay) -> None:
         self._signal(self._commands, [relay.signum])
 
 
 class RefusalEndsTheRound(Loop):
-    """A child that may not be signalled keeps the children after it from being signalled."""
+    """If muinit may not signal a child, the children after it are not signalled either."""
 
     def _signal(self, pids: Iterable[int], signums: Iterable[int]) -> None:
         for pid in pids:
@@ -200,7 +200,7 @@ class RefusalEndsTheRound(Loop):
 
 
 class RefusalIsToldEachTime(Loop):
-    """A child that may not be signalled is named at each signal."""
+    """A child that muinit may not signal is named at each signal."""
 
     def _signal(self, pids: Iterable[int], signums: Iterable[int]) -> None:
         self._refused.clear()
@@ -208,7 +208,7 @@ class RefusalIsToldEachTime(Loop):
 
 
 class ClockIsNotSetAgain(Loop):
-    """The clock of a step that begins again is not set again."""
+    """If a step begins again, its clock is not set again."""
 
     def _set_clock(self, clock: SetClock) -> None:
         if self._deadline is None:
@@ -216,42 +216,42 @@ class ClockIsNotSetAgain(Loop):
 
 
 class SignalCountsOnce(Loop):
-    """A signal that came several times counts once."""
+    """A signal that came several times counts only once."""
 
     def _arrived(self, signums: Iterable[int]) -> None:
         super()._arrived(sorted(set(signums)))
 
 
 class StopIsForwarded(Loop):
-    """A signal that stops us is forwarded."""
+    """A signal that tells muinit to stop is forwarded instead."""
 
     def _stop(self, signum: int) -> None:
         self._forward(signum)
 
 
 class NobodyIsAskedLate(Loop):
-    """Nobody is asked late."""
+    """No descendant is asked late."""
 
     def _unasked(self) -> dict[int, int]:
         return {}
 
 
 class EverybodyIsAskedLate(Loop):
-    """All descendants are asked late, also those that have had the step's signal."""
+    """All descendants are asked late, even those that have had the step's signal."""
 
     def _can_ask(self, pid: int) -> bool:
         return self._kernel.may_signal(pid)
 
 
 class ForbiddenAreWaitedFor(Loop):
-    """Descendants that may not be signalled are waited for."""
+    """The loop waits for descendants that muinit may not signal."""
 
     def _can_ask(self, pid: int) -> bool:
         return pid not in self._known
 
 
 class AskedLateIsForgotten(Loop):
-    """The loop forgets who was asked late."""
+    """The loop forgets which descendants were asked late."""
 
     def _time_is_up(self) -> None:
         super()._time_is_up()
@@ -259,7 +259,7 @@ class AskedLateIsForgotten(Loop):
 
 
 class AskedLateOutlivesTheStep(Loop):
-    """The loop remembers beyond the step who was asked late."""
+    """The loop remembers which descendants were asked late, even after the step."""
 
     def _step(self, step: SendStep) -> None:
         asked = self._asked
@@ -268,7 +268,7 @@ class AskedLateOutlivesTheStep(Loop):
 
 
 class KilledOrphansAreNotTold(Loop):
-    """Nothing tells of the orphans that end while they are killed, unless there is a trace."""
+    """The lifecycle is told about the orphans that SIGKILL ends only if there is a trace."""
 
     def _handle(self, event: Event) -> None:
         if self._watch or not isinstance(event, OrphansEnded):
@@ -276,7 +276,7 @@ class KilledOrphansAreNotTold(Loop):
 
 
 class StatusOfAnotherCommand(Loop):
-    """The first status is taken for that of the command with the lowest pid."""
+    """The status of any command is taken for that of the command with the lowest pid."""
 
     def _endings(self, statuses: Iterable[tuple[int, int]]) -> list[tuple[int, Ending]]:
         wrong = ((min(self._commands) if pid in self._commands else pid, status) for pid, status in statuses)
@@ -284,14 +284,14 @@ class StatusOfAnotherCommand(Loop):
 
 
 class SigkillGoesToChildrenOnly(Loop):
-    """SIGKILL goes to children only."""
+    """SIGKILL goes only to children."""
 
     def _step(self, step: SendStep) -> None:
         super()._step(SendStep(*step.signums, pids=step.pids))
 
 
 class FailedSuspensionIsKept(Loop):
-    """A suspension that failed is not taken back."""
+    """If muinit could not be suspended, the commands are not resumed."""
 
     def _suspend_all(self, _: SuspendAll) -> None:
         self._kernel.suspend()
@@ -301,7 +301,7 @@ BUGS = [bug for bug in Loop.__subclasses__() if bug.__module__ == __name__]
 
 
 def first_failure(loop: type[Loop] = Loop) -> str:
-    """What is not true in the first seed that fails; "" where none does."""
+    """What is not true in the first seed that fails; "" if no seed fails."""
     for seed in range(MOST_SEEDS):
         try:
             play_seed(seed, loop=loop)
@@ -315,7 +315,7 @@ def first_failure(loop: type[Loop] = Loop) -> str:
 def test_a_bug_in_the_loop_is_found(bug: type[Loop]) -> None:
     """Each of these bugs breaks a property within a few thousand seeds."""
     gone = [name for name, replaced in vars(bug).items() if callable(replaced) and not hasattr(Loop, name)]
-    assert not gone, f"{bug.__name__} overrides what Loop does not have: {gone}"
+    assert not gone, f"{bug.__name__} overrides methods that Loop does not have: {gone}"
     assert first_failure(bug)
 
 
@@ -327,14 +327,14 @@ def _choose_last(lifecycle: Lifecycle, _: object) -> None:
 MISJUDGED: dict[str, tuple[type, str, object]] = {
     "every end that is not 0 counts": (Command, "failed", property(lambda it: it.ending.code != 0)),
     "no death by a signal counts": (Command, "failed", property(lambda it: it.ending.code and not it.ending.death)),
-    "who told us is forgotten": (Lifecycle, "obey", lambda *_: None),
-    "the last who failed decides": (Lifecycle, "choose_code", _choose_last),
+    "being told to stop is forgotten": (Lifecycle, "obey", lambda *_: None),
+    "the last command that failed decides": (Lifecycle, "choose_code", _choose_last),
 }
 
 
 @pytest.mark.parametrize("what", MISJUDGED)
 def test_a_wrong_exit_status_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulation states the rule of the exit status once more, by what really happened, so a wrong rule differs."""
+    """A wrong exit status is found, because the simulation states the rule again, by what really happened."""
     monkeypatch.setattr(*MISJUDGED[what])
     assert first_failure().startswith("The exit status")
 
@@ -343,7 +343,7 @@ def test_a_wrong_exit_status_is_found(what: str, monkeypatch: pytest.MonkeyPatch
 
 
 class Scenario(NamedTuple):
-    """Commands, by the rules of `tests/cast/kid.py`, and deeds: which process gets which signal from outside."""
+    """Commands, as rules of `tests/cast/kid.py`, and deeds: one after another, a process gets a signal from outside."""
 
     what: str
     commands: tuple[tuple[str, ...], ...]
@@ -351,21 +351,26 @@ class Scenario(NamedTuple):
     options: str = ""
 
 
-# If two commands end by one signal, it is chance whether muinit sees them together. So here each ends by itself, or
-# both end while muinit is stopped.
+# If two processes end by one signal, it is chance whether muinit sees their deaths together. So in these scenarios each
+# ends alone, or both end while muinit is stopped.
 SCENARIOS = [
     Scenario("a plain exit", (("A", "USR1=exit 3"), ("B",)), (("A", "USR1"),)),
-    Scenario("told to stop, dies of it", (("A",),), (("muinit", "TERM"),)),
+    Scenario("told to stop, dies of the signal", (("A",),), (("muinit", "TERM"),)),
     Scenario(
         "told to stop, exits",
         (("A", "TERM=exit 0"), ("B", "TERM=say", "USR1=exit 143")),
         (("muinit", "TERM"), ("B", "USR1")),
     ),
-    Scenario("ignores, is killed", (("A", "TERM=ignore"),), (("muinit", "TERM"),), "-t 0.3"),
+    Scenario("ignores the signal, is killed", (("A", "TERM=ignore"),), (("muinit", "TERM"),), "-t 0.3"),
     Scenario(
         "two steps, then killed", (("A", "HUP=say", "TERM=say"),), (("muinit", "TERM"),), "-k HUP,TERM,KILL -t 0.3"
     ),
-    Scenario("told again", (("A", "TERM=say", "USR1=exit 0"),), (("muinit", "TERM"),) * 3 + (("A", "USR1"),), "-t 60"),
+    Scenario(
+        "told to stop again and again",
+        (("A", "TERM=say", "USR1=exit 0"),),
+        (("muinit", "TERM"),) * 3 + (("A", "USR1"),),
+        "-t 60",
+    ),
     Scenario("a survivor", (("A", "TERM=ignore"),), (("muinit", "TERM"),), "-k TERM -t 0.3"),
     Scenario(
         "an orphan is adopted in a step",
@@ -398,7 +403,7 @@ SCENARIOS = [
         (("muinit", "INT"), ("muinit", "HUP"), ("muinit", "INT"), ("muinit", "TERM"), ("B", "USR1")),
         "-s INT,HUP",
     ),
-    Scenario("a signal is forwarded, and is the end", (("A",),), (("muinit", "INT"),)),
+    Scenario("a signal is forwarded, and kills the command", (("A",),), (("muinit", "INT"),)),
     Scenario("a deadly signal tells to stop", (("A", "TERM=exit 0"),), (("muinit", "USR2"),)),
     Scenario("two end together", (("A", "USR1=exit 0"), ("B", "USR1=exit 5")), (("A B", "USR1"),)),
     Scenario("two are killed together", (("A",), ("B",), ("C", "TERM=exit 0")), (("B A", "KILL"),)),
@@ -406,7 +411,7 @@ SCENARIOS = [
 
 
 class Told(NamedTuple):
-    """What can be compared: the trace without times and pids, the exit status, the words of the kids."""
+    """What can be compared: the trace without times and pids, the exit status, and the words of the kids."""
 
     trace: list[str]
     code: int
@@ -414,14 +419,14 @@ class Told(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What the kids and the trace had said when all was quiet again after a deed."""
+    """The words of the kids and the number of lines of the trace, once all is quiet again after a deed."""
 
     words: list[str]
     lines: int
 
 
 def program(name: str, *rules: str) -> Program:
-    """A program that does what kid.py does by these rules."""
+    """A simulated program that does what kid.py does with these rules."""
     reactions, script, end = {}, [], []
     for rule in rules:
         verb, _, rest = rule.partition(" ")
@@ -440,9 +445,9 @@ def program(name: str, *rules: str) -> Program:
 
 
 def plain(lines: list[str], names: dict[int, str]) -> list[str]:
-    """The lines of a trace, without times, and with the names of processes instead of their pids.
+    """The lines of a trace without times, and with processes by their names.
 
-    Matters of chance are left out: when orphans are seen while the commands run, and processes in the middle of a
+    What depends on chance is left out: when orphans are seen while the commands run, and processes in the middle of a
     double fork, which have no name.
     """
     found = []
@@ -457,7 +462,7 @@ def plain(lines: list[str], names: dict[int, str]) -> list[str]:
 
 
 def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
-    """Play it on the simulated kernel, with nothing between two system calls; also what was seen after each deed."""
+    """Play it on the simulated kernel, with nothing between system calls. Also return what was seen at each deed."""
     options = parse([*scenario.options.split(), *(word for _ in scenario.commands for word in ("---", "kid"))])
     kernel = SimKernel(lambda: 0.0)
     commands = [Command(rules[:1], kernel.start(program(*rules))) for rules in scenario.commands]
@@ -493,7 +498,7 @@ def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
 
 
 def real(scenario: Scenario, stages: list[Stage]) -> Told:
-    """Play it on real processes. A deed is done when all that the simulation saw before it is seen here too."""
+    """Play it on real processes. Each deed waits until all that the simulation saw before it is seen here too."""
     with Run(*(kid(*rules) for rules in scenario.commands), options=f"{scenario.options} --trace-states") as it:
         names = [
             name
@@ -515,7 +520,7 @@ def real(scenario: Scenario, stages: list[Stage]) -> Told:
             act(it, *deed)
         code = it.process.wait(PATIENCE)
         err = it.err
-        for name in names:  # those that the last step left alive
+        for name in names:  # the last step may have left some alive
             if status(it.pids[name]) and code == 1:
                 it.kill(name, signal.SIGKILL)
         wait_for(lambda: not it.survivors())
@@ -529,13 +534,13 @@ def said(it: Run) -> str:
 
 
 def act(it: Run, whom: str, word: str) -> None:
-    """Send the signal from outside. If it stops or kills at once, wait until the process is stopped or dead."""
+    """Send the signal from outside. If it stops or kills processes at once, wait until they are stopped or dead."""
     number = signals.number(word)
     if whom == "muinit":
         it.signal(number)
         return
     pids = [it.pids[name] for name in whom.split()]
-    if len(pids) > 1:  # they end while muinit does not look
+    if len(pids) > 1:  # they must end while muinit does not look
         it.signal(signal.SIGSTOP)
         wait_for(lambda: status(it.init)["State"].startswith("T"))
     before = [status(pid).get("State", "") for pid in pids]
@@ -553,7 +558,7 @@ def act(it: Run, whom: str, word: str) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.what)
 def test_the_simulated_kernel_does_what_the_real_one_does(scenario: Scenario) -> None:
-    """On both, a scenario gives the same trace, exit status and words of the kids."""
+    """The same scenario gives the same trace, exit status and words of the kids on both kernels."""
     told, stages = simulated(scenario)
     assert len(told.trace) > 2
     assert real(scenario, stages) == told

@@ -1,4 +1,4 @@
-"""The exhaustive check finds nothing wrong with the lifecycle, and finds whatever is made wrong in it."""
+"""The exhaustive check finds no mistake in the lifecycle, and finds every mistake that is put into it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ pytestmark = pytest.mark.proof
 
 Row = dict[str, Any]
 
-# Enough to catch every mutant: a time that is shorter than a killed process needs; a second command, and a third.
+# These catch every mutant: one has a time too short for a killed process to die, one two commands, one three.
 BOUND = [Setup(1, 1, (TERM, KILL), 0.0), Setup(2, 2, (TERM, KILL), 2.0), Setup(3, 3, (KILL,), 2.0)]
 
-# The rows of the table, one for each state from which they start.
+# The rows of the table: a row that starts from several states is listed once for each.
 ROWS: list[Row] = [
     {**row, "source": source}
     for row in ARCS
@@ -31,9 +31,9 @@ ROWS: list[Row] = [
 ]
 ACTIONS = sorted({action for row in ROWS for action in row["before"]})
 
-# What changes nothing that can be observed, and why. These survive, and no others.
+# Mutants that change nothing that can be observed, each with the reason. These survive, and no others.
 EQUIVALENT = {
-    "nobody has ended yet, so no code is chosen": {
+    "no command has ended yet, so no code is chosen": {
         "forward in RUNNING: choose_code added",
         "terminate in RUNNING: choose_code added",
         "orphans_adopted in RUNNING: choose_code added",
@@ -43,13 +43,13 @@ EQUIVALENT = {
         "suspend in RUNNING: choose_code added",
         "resume in RUNNING: choose_code added",
     },
-    "no SIGKILL was sent, so it has ended nobody": {
+    "no SIGKILL was sent, so none has ended an orphan": {
         "orphans_ended in RUNNING: record_orphans added",
         "command_ended in RUNNING [last_command]: record_orphans added",
         "command_ended in RUNNING: record_orphans added",
     },
     "no command is left that could die of the step's signal": {"terminate in DRAINING: obey and start_steps swapped"},
-    "everybody has ended, so the same code is chosen again": {
+    "every command has ended, so the same code is chosen again": {
         "forward in DRAINING: choose_code added",
         "terminate in DRAINING: choose_code added",
         "command_ended in DRAINING: choose_code added",
@@ -72,7 +72,7 @@ def title(row: Row) -> str:
 
 
 def mutants(row: Row) -> Iterator[tuple[str, list[Row]]]:
-    """What can be done to a row, each with the table that comes of it."""
+    """Every mutation of a row, each with the table that results."""
     others = [other for other in ROWS if other is not row]
 
     def but(**changes: object) -> list[Row]:
@@ -103,7 +103,7 @@ def mutants(row: Row) -> Iterator[tuple[str, list[Row]]]:
 
 
 def caught() -> str:
-    """The property that the lifecycle, as it is now, violates; or none."""
+    """The name of the property that the lifecycle, as it is now, violates; "" if it violates none."""
     violation = verify.verify(map(verify.explore, BOUND)).violation
     return violation.name if violation else ""
 
@@ -114,7 +114,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: list[Row]) -> None:
 
 
 def test_a_short_run_finds_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every property holds, and each was asked."""
+    """In a short run every property holds, and each was checked at least once."""
     monkeypatch.setattr(sys, "argv", ["verify", "--short"])
     verify.main()
     *lines, last = capsys.readouterr().out.splitlines()
@@ -123,8 +123,8 @@ def test_a_short_run_finds_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert last.endswith("all true")
 
 
-def test_states_that_are_taken_for_the_same_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no two are taken for the same, there are many more, and still nothing is found."""
+def test_merging_states_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no two states count as the same, there are many more states, and still no property is violated."""
     setups = [Setup(1, 1, (TERM, KILL), 2.0), Setup(2, 1, (TERM, KILL), 2.0), Setup(2, 2, (KILL,), 2.0)]
     merged = verify.verify(map(verify.explore, setups))
     monkeypatch.setattr(verify, "key", lambda run, world: (verify.save(run), world))
@@ -134,19 +134,19 @@ def test_states_that_are_taken_for_the_same_are(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_all_that_a_run_remembers_is_saved() -> None:
-    """A new slot must be saved too, or be known not to matter: what never changes, and times, which decide nothing."""
+    """Every slot is saved, or known not to matter, because it never changes or decides nothing, as the times do."""
     assert set(Lifecycle.__slots__) == {
         *("state", "step", "again", "asked", "killing", "told", "code", "decider", "ended", "commands"),
         *("steps", "timeout", "arc", "_effects"),
         *("step_at", "told_at"),
-        *("killed", "left"),  # for the last line
+        *("killed", "left"),  # only for the last line
     }
     known = {"ending", "step", "told", "own_signals"}
     assert set(Command.__slots__) == known | {"argv", "pid", "reads_nothing", "ended_at", "step_at"}
 
 
-def test_what_is_wrong_is_told_as_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shortest one that shows it, in the words of the trace, and the program exits 1."""
+def test_a_violation_is_printed_with_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A violation is printed with its shortest history, in the words of the trace, and the program exits 1."""
     (row,) = (row for row in ROWS if title(row) == "orphans_adopted in DRAINING")
     install(monkeypatch, [{**each, "before": []} if each is row else each for each in ROWS])
     monkeypatch.setattr(sys, "argv", ["verify", "--short"])
@@ -160,7 +160,7 @@ def test_what_is_wrong_is_told_as_a_history(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("row", ROWS, ids=title)
 def test_every_mutant_of_the_row_is_caught(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the row; its guard dropped, or on the other row; another destination; actions removed, swapped, added."""
+    """A row cannot be removed, and its guard, destination and actions cannot be altered, without a violation."""
     survivors = set()
     for what, rows in mutants(row):
         install(monkeypatch, rows)
@@ -172,16 +172,18 @@ def test_every_mutant_of_the_row_is_caught(row: Row, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("event", CHART.events)
 def test_a_row_in_exited_is_caught(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that starts from EXITED violates a property."""
     install(monkeypatch, [*ROWS, arc(event, State.EXITED, None)])
     assert caught() == "nothing_after_the_exit"
 
 
 def test_a_state_without_a_way_out_is_found() -> None:
-    """0 leads to 1, 1 to 2, the exit, and 0 to 3, from where nothing leads on."""
+    """If 0 leads to 1 and 3, 1 leads to the exit 2, and 3 leads nowhere, then 3 is found."""
     assert verify.exit_is_always_in_reach({2}, [set(), {0}, {1}, {0}]) == {0, 1, 2}
 
 
-def test_every_equivalent_mutant_is_one() -> None:
+def test_every_known_equivalent_mutant_is_made() -> None:
+    """Every mutant that is listed as equivalent is one that is really made."""
     made = {f"{title(row)}: {what}" for row in ROWS for what, _ in mutants(row)}
     assert set().union(*EQUIVALENT.values()) <= made
 
@@ -196,29 +198,29 @@ def last_failure(run: Lifecycle, _: Event) -> None:
 
 RULES: dict[str, tuple[object, str, object]] = {
     "every end is a failure": (Command, "failed", property(lambda _: True)),
-    "none is": (Command, "failed", property(lambda _: False)),
-    "every end but 0 is": (Command, "failed", property(lambda command: command.ending.code != 0)),
-    "128 + n is no death by n": (Ending, "death", property(lambda ending: ending.signum)),
+    "no end is a failure": (Command, "failed", property(lambda _: False)),
+    "every end but 0 is a failure": (Command, "failed", property(lambda command: command.ending.code != 0)),
+    "128 + n is not a death by n": (Ending, "death", property(lambda ending: ending.signum)),
     "what we sent is not remembered": (Lifecycle, "_remember_sending", lambda *_, **__: None),
-    "all is our initiative": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=True)),
-    "nothing is": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=False)),
-    "any command is the last": (Lifecycle, "last_command", lambda *_: True),
-    "none is the last": (Lifecycle, "last_command", lambda *_: False),
+    "everything is our initiative": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=True)),
+    "nothing is our initiative": (Lifecycle, "_remember_sending", lambda run, n, **_: remember(run, n, own=False)),
+    "any command counts as the last": (Lifecycle, "last_command", lambda *_: True),
+    "no command counts as the last": (Lifecycle, "last_command", lambda *_: False),
     "there is always a step left": (Lifecycle, "step_left", lambda *_: True),
-    "there is never one": (Lifecycle, "step_left", lambda *_: False),
-    "somebody is always asked late": (Lifecycle, "some_unasked", lambda *_: True),
-    "nobody is": (Lifecycle, "some_unasked", lambda *_: False),
-    "those asked late are looked for always": (Lifecycle, "can_ask_late", property(lambda _: True)),
-    "never": (Lifecycle, "can_ask_late", property(lambda _: False)),
+    "there is never a step left": (Lifecycle, "step_left", lambda *_: False),
+    "processes are always asked late": (Lifecycle, "some_unasked", lambda *_: True),
+    "no process is asked late": (Lifecycle, "some_unasked", lambda *_: False),
+    "the loop always looks for processes to ask late": (Lifecycle, "can_ask_late", property(lambda _: True)),
+    "the loop never looks for them": (Lifecycle, "can_ask_late", property(lambda _: False)),
     "the last failure decides": (Lifecycle, "choose_code", last_failure),
-    "the killed need no time to die": (lifecycle, "KILL_SECONDS", 0.0),
-    "SIGKILL is like the others": (lifecycle, "SIGKILL", 0),
-    "the stopped are not continued": (lifecycle, "SIGCONT", TERM),
+    "killed processes need no time to die": (lifecycle, "KILL_SECONDS", 0.0),
+    "SIGKILL is like other signals": (lifecycle, "SIGKILL", 0),
+    "stopped processes are not continued": (lifecycle, "SIGCONT", TERM),
 }
 
 
 @pytest.mark.parametrize("what", RULES)
 def test_every_mutant_of_a_rule_is_caught(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What counts as a failure, what is remembered, what the guards say, the numbers: each is needed."""
+    """Every change to a rule violates a property: what fails, what is remembered, the guards, the numbers."""
     monkeypatch.setattr(*RULES[what])
     assert caught()

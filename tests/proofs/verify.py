@@ -1,49 +1,53 @@
-"""Proof 1: the lifecycle is checked exhaustively. `python -m tests.proofs.verify [--short]`.
+"""The lifecycle is checked exhaustively. `python -m tests.proofs.verify [--short]`.
 
-The real `Lifecycle` is put into a small world, and every state that the two can reach together is visited, breadth
-first: from each, every event that the world can produce is handed to `handle`, and every property below is asked
-whether it holds. Nothing is sampled. A property that fails is named, with the shortest history that leads there in
-the first setup where it fails, and the exit status is 1.
+The real `Lifecycle` runs in a small world. The search visits every state that the two can reach together, breadth
+first. From each state it hands every event that the world can produce to `handle`, and checks every property below.
+Nothing is sampled. If a property does not hold, the program prints it, with the shortest history that leads there in
+the first setup where it fails, and exits 1.
 
-The world. A setup is a list of steps (each list of one to three of SIGTERM, SIGINT, SIGKILL), one to three
-commands, how many of them could be started, and the seconds between steps. In it may happen, in any order:
+The world. A setup is a list of steps (each list of one to three of SIGTERM, SIGINT, SIGKILL), one to three commands,
+how many of them could be started, and the seconds between steps. These events can happen, in any order:
 
-    command_ended    each living command ends, alone or with others in one event, in every order: it exits 0, exits 3,
-                     and for each signal n there is (those of the steps, one that is only ever forwarded, and one that
-                     is never sent) it dies of n or exits 128 + n, whether or not n was sent to it. Or it ignores all.
-    forward          of each signal of the steps that can be caught, and of one that is no step
-    terminate        by SIGTERM, or by another signal
-    orphans_adopted  one, or two at a time, while a step is in force; each may have been asked late before
-    orphans_ended    one by SIGKILL and one with an exit code, while a step is in force
-    timeout          while a clock runs that was not set to infinity; nobody or two descendants have not been asked,
-                     although the loop looks for them only where the machine can ask them
-    drained          when no command is left; orphans may have died unseen, or none was there
-    suspend          while all commands run
-    resume           at any time
-    strays           what cannot be or means nothing: a timeout or orphans in RUNNING, their end there, drained
-                     while a command lives, a second end of a command in DRAINING, suspend while stopping, and
-                     anything in EXITED. These must change nothing.
+    command_ended    A living command ends, alone or with others in one event, in every order. It exits 0, it exits 3,
+                     or, for each signal n of this world, it dies of n or exits 128 + n, whether or not n was sent to
+                     it. The signals of this world are those of the steps, one that is only ever forwarded, and one
+                     that is never sent. A command may also ignore everything and not end.
+    forward          Each signal of the steps that can be caught, and one that is not a step.
+    terminate        By SIGTERM, or by another signal.
+    orphans_adopted  One orphan, or two at a time, while a step is in force. Each may have been asked late before.
+    orphans_ended    One orphan dies of SIGKILL and one exits with a code, while a step is in force.
+    timeout          While a clock runs that was not set to infinity. No descendant is left unasked, or two are. Here
+                     the event names them at any timeout; the loop looks for them only when the machine can ask them.
+    drained          When no command is left. Orphans may have died unseen, or there were none.
+    suspend          While all commands run.
+    resume           At any time.
+    strays           Events that cannot happen or mean nothing: a timeout or orphans in RUNNING, the end of orphans
+                     there, drained while a command lives, a second end of a command in DRAINING, suspend while
+                     stopping, and anything in EXITED. These must change nothing.
 
-What could not be started is said first, as the loop does it. Forwards, terminates and orphans need no bound: there
-are finitely many states without one, so any number of them is covered. The machine remembers no orphan, so that each
-has every step's signal follows from two properties: a step that begins is sent to every child, and who is adopted
-later is sent it then.
+If a command could not be started, the first event says so, as in the loop. Forwards, terminates and orphans need no
+bound: the number of states is finite without one, so any number of these events is covered. The machine does not
+remember orphans. That every orphan gets the signal of every step therefore follows from two properties: a step that
+begins is sent to every child, and an orphan that is adopted later is sent it then.
 
-What is the same state. Of a dead command is kept whether its end counts and, if so, its code: once as `Command.failed`
-says it, once as our own rule does. The machine reads nothing else of it, and a property checks that what is known of
-the dead never changes. Commands are told apart by their place, first the dead in the order of their ends, then the
-others, and not by their number, and of the signal that told us to stop only its being there is kept: neither is ever
-compared with anything. Who was left behind or killed is kept for the last line alone, and left out; a property asks
-that it is remembered. The times (`ended_at`, `step_at`, `told_at`) are 0 throughout: they decide nothing. All else of
-the machine, and all of the world, tells states apart. One more saving: where several end in one event, each dies of
-one signal only of those that it has been sent by the same will, and of one that it has not been sent; alone it dies of
-each, and exits 128 + each. A test does without the first saving, in setups that are small enough, and finds the same.
+Which states count as the same. For a dead command we compare only whether its end counts and, if so, its code: once
+according to `Command.failed`, and once according to our own rule. The machine reads nothing else about it, and a
+property checks that what is known of the dead never changes. We compare commands by their place and not by their
+number: first the dead in the order of their ends, then the others. Of the signal that told muinit to stop we compare
+only whether there was one. The machine never compares either of these two numbers with anything. The orphans that were
+left behind or killed are remembered for the last line alone, so we leave them out; a property checks that the killed
+ones are remembered. The times (`ended_at`, `step_at`, `told_at`) are always 0: they decide nothing. Everything else in
+the machine, and everything in the world, distinguishes states.
 
-The rule of the exit code is stated a second time, in `counts` and `expected_code`, over what the world saw: who was
-sent what by whose will, who ended how, and in what order. It knows nothing of the machine. SIGCONT is left out of it:
-it follows a step's signal to wake the stopped, and nobody dies of it.
+There is one more saving. A command that ends alone dies of each signal, and exits 128 + each. If several commands end
+in one event, each of them dies of only one of the signals that it was sent by the same will, and of only one that it
+was not sent. A test explores small setups without the first saving, and finds the same.
 
-What is not here: time (only that clocks are set, and to what), the loop, and its races with the kernel.
+The rule of the exit code is stated a second time, in `counts` and `expected_code`. They use only what the world saw:
+which command was sent what and by whose will, how each one ended, and in what order. They know nothing of the machine.
+They leave out SIGCONT: it follows a step's signal to wake stopped processes, and no process dies of it.
+
+Not covered here: time (we check only that clocks are set, and to what), the loop, and its races with the kernel.
 """
 
 from __future__ import annotations
@@ -85,7 +89,7 @@ HUP, INT, KILL, USR1, SEGV, TERM, CONT = 1, 2, 9, 10, 11, 15, 18
 ORDER = list(State)
 OURS, ASKED = "on our own initiative", "because we were asked"
 
-Sent = tuple[tuple[int, str], ...]  # signal, and by whose will it was sent last
+Sent = tuple[tuple[int, str], ...]  # each signal, with the will by which it was sent last: OURS or ASKED
 
 
 class Setup(NamedTuple):
@@ -98,7 +102,7 @@ class Setup(NamedTuple):
 
     @property
     def times(self) -> list[float]:
-        """How long each step waits. A killed process needs a moment to die."""
+        """How long each step waits: at least 1 s for a last SIGKILL, because a killed process needs a moment to die."""
         last = max(self.timeout, 1.0) if self.steps[-1] == KILL else self.timeout
         return [self.timeout] * (len(self.steps) - 1) + [last]
 
@@ -109,7 +113,7 @@ class Setup(NamedTuple):
 
 
 def every_setup(alphabet: tuple[int, ...], longest: int, commands: int) -> list[Setup]:
-    """All step lists up to a length, with up to so many commands; times of 0 and infinity with up to two."""
+    """All step lists up to this length, with up to this many commands; with up to two also times of 0 and infinity."""
     found = []
     for count in range(1, commands + 1):
         for length in range(1, longest + 1):
@@ -129,10 +133,10 @@ SHORT = every_setup((TERM, KILL), longest=2, commands=2)
 class World(NamedTuple):
     """What has happened, in the world's own terms.
 
-    `sent` has for each living command what was sent to it, and None for the others; `ended` each dead one with the
-    code that counts for it, or 0, in the order of their ends. `step` counts from the last start of the steps: 1, and
-    one more for each timeout, but for one that asked somebody late: then it is `late` until the next step. `clock` is
-    what the clock was set to, if it runs, `waits` the sum since step 1.
+    `sent` has what was sent to each living command, and None for the others. `ended` has the dead commands in the order
+    of their ends, each with its code if its end counts, else 0. `step` counts from the last start of the steps: it is 1
+    then, and each timeout adds one. A timeout that asks descendants late adds nothing, but sets `late` until the next
+    step. `clock` is what the clock was set to, if it runs. `waits` is the sum of these times since step 1.
     """
 
     sent: tuple[Sent | None, ...]
@@ -149,12 +153,12 @@ class World(NamedTuple):
 
 
 def counts(ending: Ending, sent: Sent) -> bool:
-    """Whether this end of a command is a failure: docs/design.md, rules 20 and 21. `sent` is what it was sent."""
+    """Whether this end of a command is a failure: docs/design.md, rules 20 and 21. `sent` is what it had been sent."""
     if ending.code == 0:
         return False
     if ending.code <= 128:
-        return True  # its own word, also while being stopped
-    death = ending.code - 128  # told by the kernel, or by the program as shells and JVMs do
+        return True  # the program's own code, which counts even while it is being stopped
+    death = ending.code - 128  # reported by the kernel, or by the program itself, as shells and JVMs do
     return (death, OURS) not in sent
 
 
@@ -164,7 +168,7 @@ def expected_code(world: World) -> int:
 
 
 def may_ask_late(setup: Setup, world: World) -> bool:
-    """Whether those that were not asked must be asked now: docs/design.md, rule 12."""
+    """Whether a timeout now must ask the descendants that were not asked: docs/design.md, rule 12."""
     until, then = setup.steps[: world.step], setup.steps[world.step :]
     return not world.late and KILL not in until and (not then or then[0] == KILL)
 
@@ -175,7 +179,7 @@ def received(sent: Sent, signum: int, will: str) -> Sent:
 
 
 def after(setup: Setup, world: World, event: Event, effects: tuple[Effect, ...]) -> World:
-    """The world after an event, when the effects were performed."""
+    """The world after this event, once its effects are performed."""
     sent, ended, told, step, late, clock, waits = world
     if isinstance(event, CommandEnded):
         for index, ending in event.endings:
@@ -201,7 +205,7 @@ def after(setup: Setup, world: World, event: Event, effects: tuple[Effect, ...])
 
 @cache
 def endings(sent: Sent, steps: tuple[int, ...], *, alone: bool) -> list[Ending]:
-    """How a command can end that was sent these."""
+    """The ways in which a command that was sent these signals can end."""
     found = [Ending(0), Ending(3)]
     reasons = set()
     for signum in dict.fromkeys((*steps, HUP, SEGV)):
@@ -216,7 +220,7 @@ def endings(sent: Sent, steps: tuple[int, ...], *, alone: bool) -> list[Ending]:
 
 @cache
 def ends(sent: tuple[Sent | None, ...], steps: tuple[int, ...], first: tuple[int, ...] = ()) -> list[CommandEnded]:
-    """Every event of one or more living commands that end; `first` comes the one that could not be started."""
+    """Every event in which living commands end. `first` is a command that could not be started: it comes first."""
     found = []
     failure = [(index, Ending(127, failure="was not found")) for index in first]
     alive = [index for index, was in enumerate(sent) if was is not None]
@@ -229,7 +233,7 @@ def ends(sent: tuple[Sent | None, ...], steps: tuple[int, ...], first: tuple[int
 
 @cache
 def forwards(steps: tuple[int, ...]) -> list[Forward]:
-    """The loop forwards no SIGTERM, but the machine cannot know it: in the steps it stands for any signal."""
+    """The loop never forwards SIGTERM, but the machine does not know that. As a step, SIGTERM stands for any signal."""
     return [Forward(signum) for signum in dict.fromkeys((*steps, HUP)) if signum != KILL]
 
 
@@ -275,7 +279,7 @@ def strays(setup: Setup, world: World, state: State) -> Iterator[Event]:
         yield from [Drained()] if world.alive else [CommandEnded((0, Ending(4))), CommandEnded((0, Ending(137, KILL)))]
 
 
-# The machine: saved, put back, and told apart
+# The machine: how its states are saved, restored and compared
 
 Memory = tuple[Ending | None, int, int, tuple[tuple[int, bool], ...]]
 Saved = tuple[State, int, bool, bool, bool, int, int, int | None, tuple[int, ...], tuple[Memory, ...]]
@@ -288,7 +292,7 @@ def begin(setup: Setup) -> Lifecycle:
 
 
 def save(run: Lifecycle) -> Saved:
-    """All that a run remembers but the row last taken, and its effects, which `handle` returns."""
+    """All that a run remembers and that matters, but not the row last taken, nor the effects that `handle` returns."""
     commands = list(run.commands)
     return (
         run.state,
@@ -313,7 +317,7 @@ def put_back(run: Lifecycle, saved: Saved) -> None:
 
 
 def key(run: Lifecycle, world: World) -> object:
-    """What tells this state from others; see "What is the same state" above."""
+    """What distinguishes this state from others; see "Which states count as the same" above."""
     place = {index: number for number, (index, _) in enumerate(world.ended)}
     for index in range(len(run.commands)):
         place.setdefault(index, len(place))
@@ -343,15 +347,15 @@ def key(run: Lifecycle, world: World) -> object:
 
 
 class Move(NamedTuple):
-    """One event from one state: what the properties are asked about."""
+    """One event in one state, and what came of it. The properties are checked on each move."""
 
     setup: Setup
     event: Event
-    stray: bool  # it cannot happen, or means nothing
+    stray: bool  # whether the event cannot happen, or means nothing
     saved: Saved
     world: World
-    looks: bool  # for those that were not asked
-    run: Lifecycle  # after the event, as are
+    looks: bool  # whether the loop would look for descendants that were not asked
+    run: Lifecycle  # this, and all that follows, is after the event
     kept: Saved
     now: World
     effects: tuple[Effect, ...]
@@ -359,19 +363,19 @@ class Move(NamedTuple):
 
     @property
     def begins(self) -> bool:
-        """Whether a step must begin now, be it the first again."""
+        """Whether a step must begin now; it may be step 1 again."""
         anew = isinstance(self.event, Terminate) or self.now.step != self.world.step
         return not self.stray and anew and self.now.step <= len(self.setup.steps)
 
     @property
     def asks_late(self) -> bool:
-        """Whether those that were not asked must be asked now."""
+        """Whether the descendants that were not asked must be asked now."""
         late = isinstance(self.event, Timeout) and bool(self.event.unasked) and may_ask_late(self.setup, self.world)
         return not self.stray and late
 
     @property
     def signal(self) -> tuple[int, ...]:
-        """What the step in force sends: SIGCONT wakes the stopped, but nobody acts on SIGKILL."""
+        """What the step in force sends. SIGCONT wakes stopped processes. SIGKILL needs none: no process acts on it."""
         signum = self.setup.steps[self.now.step - 1]
         return (KILL,) if signum == KILL else (signum, CONT)
 
@@ -389,17 +393,17 @@ Property = Callable[[Move], bool | None]
 
 
 def every_event_is_decided(move: Move) -> bool | None:
-    """Every event is taken in every live state; none raises."""
+    """Every event is decided in every live state; none raises an error."""
     return move.error is None
 
 
 def states_come_in_order(move: Move) -> bool | None:
-    """The states are passed through in order: RUNNING, TERMINATING, DRAINING, EXITED."""
+    """The states come in this order: RUNNING, TERMINATING, DRAINING, EXITED."""
     return ORDER.index(move.saved[0]) <= ORDER.index(move.run.state)
 
 
 def the_state_says_who_is_alive(move: Move) -> bool | None:
-    """RUNNING: all are, and no step was sent. After a step, TERMINATING: a command is. DRAINING: no command is."""
+    """In RUNNING all commands live and no step was sent. After that: TERMINATING if a command lives, else DRAINING."""
     alive, state = bool(move.now.alive), move.run.state
     if move.last:
         return state is State.EXITED
@@ -409,7 +413,7 @@ def the_state_says_who_is_alive(move: Move) -> bool | None:
 
 
 def exit_is_asked_for_once(move: Move) -> bool | None:
-    """Exit is asked for on entering EXITED, once, as the last effect, and never elsewhere."""
+    """Exit is asked for once, on entering EXITED, as the last effect, and never in another state."""
     exits = move.only(Exit)
     if move.run.state is State.EXITED:
         return len(exits) == 1 and move.effects[-1] is exits[0]
@@ -422,13 +426,13 @@ def nothing_after_the_exit(move: Move) -> bool | None:
 
 
 def steps_come_in_order(move: Move) -> bool | None:
-    """Steps come in order, one at each timeout, to the last; to be told to stop is step 1 again; all else keeps it."""
+    """Steps come in order, one per timeout; being told to stop begins step 1 again; nothing else changes the step."""
     in_order = move.run.step == min(move.now.step, len(move.setup.steps))
     return in_order and (move.run.again == move.now.late or move.last)
 
 
 def nobody_is_killed_unasked(move: Move) -> bool | None:
-    """Before SIGKILL and before the end those that were not asked get the step's signal, once, and the step's time."""
+    """Before SIGKILL or the end, descendants not yet asked get the step's signal, once, and its time runs once more."""
     if not isinstance(move.event, Timeout) or move.stray:
         return None
     if move.asks_late:
@@ -441,7 +445,7 @@ def nobody_is_killed_unasked(move: Move) -> bool | None:
 
 
 def a_step_is_sent_to_everybody(move: Move) -> bool | None:
-    """A step that begins sends its signal to every child, then SIGCONT; SIGKILL alone, but to all descendants."""
+    """A step that begins sends its signal, then SIGCONT, to every child. SIGKILL goes alone, to every descendant."""
     if (isinstance(move.event, OrphansAdopted) and move.now.step) or move.asks_late:
         return None
     expected = [SendStep(*move.signal, tree=move.signal == (KILL,))] if move.begins else []
@@ -449,7 +453,7 @@ def a_step_is_sent_to_everybody(move: Move) -> bool | None:
 
 
 def the_adopted_are_signalled(move: Move) -> bool | None:
-    """Every orphan adopted during a step is sent that step's signal at once, and nobody is sent it twice."""
+    """Every orphan that is adopted during a step gets the step's signal at once, and no orphan gets it twice."""
     if not isinstance(move.event, OrphansAdopted) or not move.now.step:
         return None
     missed = tuple(pid for pid in move.event.pids if pid not in move.event.asked)
@@ -459,7 +463,7 @@ def the_adopted_are_signalled(move: Move) -> bool | None:
 
 
 def a_step_has_a_clock(move: Move) -> bool | None:
-    """Each step sets the clock, to its time, and nothing else does; SIGKILL as the last step has 1 s at least."""
+    """Only a step that begins sets the clock, to its own time; SIGKILL as the last step has at least 1 s."""
     if move.asks_late:
         return None
     if not move.begins:
@@ -468,20 +472,20 @@ def a_step_has_a_clock(move: Move) -> bool | None:
 
 
 def a_clock_runs_while_stopping(move: Move) -> bool | None:
-    """A clock runs from the first step to the exit, and not before."""
+    """A clock runs from the first step to the exit, and never before."""
     if move.run.state is State.EXITED:
         return None
     return (move.now.clock is not None) == (move.now.step > 0)
 
 
 def time_is_bounded(move: Move) -> bool | None:
-    """Since the steps were last started there are no more timeouts than steps and one; the clocks add up to as much."""
+    """A stop ends within the time of all steps, and of one step once more, after the last start of the steps."""
     in_steps = move.now.step <= len(move.setup.steps) or move.run.state is State.EXITED
     return in_steps and move.now.waits <= sum(move.setup.times) + move.setup.timeout
 
 
 def forward_only_relays(move: Move) -> bool | None:
-    """A forwarded signal is relayed to every child, just that one, and moves neither state nor step."""
+    """A forwarded signal, and nothing else, is relayed to every child. It changes neither the state nor the step."""
     if isinstance(move.event, Forward):
         relayed = move.effects == (Relay(move.event.signum),)
         return relayed and move.kept[:5] == move.saved[:5]
@@ -489,7 +493,7 @@ def forward_only_relays(move: Move) -> bool | None:
 
 
 def suspend_and_resume_do_just_that(move: Move) -> bool | None:
-    """Suspend suspends all while all run, resume resumes all, nothing else does, and neither moves anything."""
+    """Only suspend suspends the commands, while all run; only resume resumes all; neither changes anything else."""
     asked = [*move.only(SuspendAll), *move.only(ResumeAll)]
     if move.stray or not isinstance(move.event, Suspend | Resume):
         return not asked
@@ -498,14 +502,14 @@ def suspend_and_resume_do_just_that(move: Move) -> bool | None:
 
 
 def little_ends_running(move: Move) -> bool | None:
-    """In RUNNING nothing but terminate and command_ended moves anything."""
+    """In RUNNING only terminate and command_ended change the state or the step."""
     if move.saved[0] is not State.RUNNING or isinstance(move.event, Terminate | CommandEnded):
         return None
     return move.run.state is State.RUNNING and move.run.step == 0
 
 
 def strays_change_nothing(move: Move) -> bool | None:
-    """An event that cannot be, or that means nothing, changes nothing and has no effects."""
+    """An event that cannot happen, or that means nothing, changes nothing and has no effects."""
     return move.kept == move.saved and not move.effects if move.stray else None
 
 
@@ -515,7 +519,7 @@ def the_dead_stay_as_they_were(move: Move) -> bool | None:
 
 
 def every_end_is_remembered(move: Move) -> bool | None:
-    """No exit status is lost: each is remembered, in their order, with the step, and the order to stop, in force."""
+    """No exit status is lost: each is kept in order, with the step in force and the signal that had told us to stop."""
     if not isinstance(move.event, CommandEnded) or move.stray:
         return None
     commands = move.run.commands
@@ -526,7 +530,7 @@ def every_end_is_remembered(move: Move) -> bool | None:
 
 
 def terminate_is_remembered(move: Move) -> bool | None:
-    """That we were told to stop is remembered, and by which signal first; nothing else is taken for it."""
+    """The first signal that told muinit to stop is remembered, and no other event counts as being told."""
     if move.error:
         return None
     told = move.event.signum if isinstance(move.event, Terminate) else 0
@@ -534,7 +538,7 @@ def terminate_is_remembered(move: Move) -> bool | None:
 
 
 def a_kill_is_remembered(move: Move) -> bool | None:
-    """It is remembered that SIGKILL came after another signal, and which orphans it has ended."""
+    """A SIGKILL that was sent after another signal is remembered, and so are the orphans that it ended."""
     if move.error:
         return None
     sent = {effect.signums[0] for effect in move.effects if isinstance(effect, SendStep) and effect.pids is None}
@@ -546,14 +550,14 @@ def a_kill_is_remembered(move: Move) -> bool | None:
 
 
 def the_code_is_chosen_at_the_last_end(move: Move) -> bool | None:
-    """The exit code is chosen when the last command ends, not before, and stays; only giving up overrides it."""
+    """The exit code is chosen when the last command ends, not before. After that, only giving up changes it."""
     if move.run.state is State.EXITED:
         return None
     return move.run.code == (0 if move.now.alive else expected_code(move.now))
 
 
 def the_exit_code_is_right(move: Move) -> bool | None:
-    """The exit code is that of the first command whose end counts, else 0; 1 where something outlived the steps."""
+    """The exit code is that of the first command whose end counts, else 0; or 1 if something outlived the steps."""
     if not move.last:
         return None
     if isinstance(move.event, Timeout):
@@ -564,7 +568,7 @@ def the_exit_code_is_right(move: Move) -> bool | None:
 
 
 def exit_is_always_in_reach(exits: set[int], sources: list[set[int]]) -> set[int]:
-    """From every state EXITED can be reached."""
+    """EXITED can be reached from every state."""
     reached, waiting = set(exits), list(exits)
     while waiting:
         fresh = sources[waiting.pop()] - reached
@@ -603,7 +607,7 @@ IN_EXITED: list[Property] = [nothing_after_the_exit]
 
 
 class Violation(NamedTuple):
-    """A property that does not hold, and the shortest history that shows it."""
+    """A property that does not hold, with the shortest history that shows it."""
 
     name: str
     setup: Setup
@@ -620,7 +624,7 @@ class Found(NamedTuple):
 
 
 def take(setup: Setup, run: Lifecycle, saved: Saved, world: World, event: Event, *, stray: bool) -> Move:
-    """Hand one event to a run that is in this state."""
+    """Put the run into this state, and hand it one event."""
     put_back(run, saved)
     run.killed = []
     looks = run.can_ask_late
@@ -635,12 +639,12 @@ def take(setup: Setup, run: Lifecycle, saved: Saved, world: World, event: Event,
 
 
 def explore(setup: Setup) -> Found:
-    """Visit every state that can be reached, and ask every property about every event from it."""
+    """Visit every state that can be reached, and check every property for every event in it."""
     run, start = begin(setup), World(tuple(() if n < setup.started else None for n in range(setup.commands)))
     nodes: list[tuple[Saved, World]] = [(save(run), start)]
     numbers = {key(run, start): 0}
-    sources: list[set[int]] = [set()]  # of each node, those that lead to it
-    came: list[tuple[int, Event]] = []  # from which node and by what the nodes but the first were found
+    sources: list[set[int]] = [set()]  # for each node, the nodes that lead to it
+    came: list[tuple[int, Event]] = []  # for each node but the first, from which node it was found, and by which event
     exits: set[int] = set()
     checked: Counter[str] = Counter()
     transitions = 0
@@ -652,7 +656,7 @@ def explore(setup: Setup) -> Found:
             history.insert(0, event)
         return Found(len(nodes), transitions, checked, Violation(name, setup, history))
 
-    for number, (saved, world) in enumerate(nodes):  # grows
+    for number, (saved, world) in enumerate(nodes):  # the list grows while we walk it
         exited = saved[0] is State.EXITED
         if exited:
             exits.add(number)
@@ -688,14 +692,14 @@ def explore(setup: Setup) -> Found:
 
 
 def told(violation: Violation) -> str:
-    """The violation in words: its history is played again, and traced."""
+    """The violation in words. Its history is played once more, for the trace."""
     run = begin(violation.setup)
     lines = [f"NOT TRUE: {sentence(violation.name)}", f"with {violation.setup}:", start(run)]
     for event in violation.history:
         before = run.stage
         try:
             lines.append(line(run, run.handle(event), signals.name))
-        except Exception as error:  # noqa: BLE001 (whatever it was, it is the last line)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it goes into the last line)
             lines.append(f"{line(run, Decision(event, before, run.stage, '', ()), signals.name)} / {error!r}")
     return "\n".join(lines)
 
@@ -705,7 +709,7 @@ def sentence(name: str) -> str:
 
 
 def verify(explorations: Iterable[Found]) -> Found:
-    """Add them up, to the first that violates a property."""
+    """Add up the explorations, up to the first that violates a property."""
     total = Found(0, 0, Counter())
     for found in explorations:
         states, transitions = total.states + found.states, total.transitions + found.transitions
@@ -716,11 +720,13 @@ def verify(explorations: Iterable[Found]) -> Found:
 
 
 def main() -> None:
-    """Print what was checked how often, or what does not hold."""
+    """Print how often each property was checked, or the one that does not hold."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.proofs.verify", description="Check every state of the lifecycle."
     )
-    parser.add_argument("--short", action="store_true", help="two commands, and two steps of two signals, at most")
+    parser.add_argument(
+        "--short", action="store_true", help="at most two commands, and two steps of SIGTERM or SIGKILL"
+    )
     start = time.monotonic()
     if parser.parse_args().short:
         setups = SHORT
