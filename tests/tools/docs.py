@@ -74,6 +74,7 @@ def synopsis() -> str:
 
 # Signals
 
+
 def signal_table() -> str:
     """What each signal means if no option names it, and which options can name it. Like signals share a row."""
     rows: dict[tuple[str, ...], list[str]] = {}

@@ -25,11 +25,11 @@ assert {loaded} == ("rich" in sys.modules)
 """
 # Each target, with as little to do as possible.
 TARGETS = {
-    "verify": "from tests import verify; del verify.SHORT[3:]; sys.argv.append('--short'); verify.main()",
-    "simulate": "from tests import simulate; simulate.main(['--runs', '300', '--jobs', '2'])",
-    "chaos": "from tests import chaos; sys.argv += ['--runs', '3', '--jobs', '2']; chaos.main()",
-    "early": "from tests import early; early.WINDOWS = 2; sys.argv += ['--runs', '2']; early.main()",
-    "bench": "from tests import bench\n"
+    "verify": "from tests.proofs import verify; del verify.SHORT[3:]; sys.argv.append('--short'); verify.main()",
+    "simulate": "from tests.proofs import simulate; simulate.main(['--runs', '300', '--jobs', '2'])",
+    "chaos": "from tests.proofs import chaos; sys.argv += ['--runs', '3', '--jobs', '2']; chaos.main()",
+    "early": "from tests.tools import early; early.WINDOWS = 2; sys.argv += ['--runs', '2']; early.main()",
+    "bench": "from tests.tools import bench\n"
     "for take in ('first_child', 'last_of_many', 'rss', 'rss_as_init', 'wake_ups', 'storm', 'stop_many'):\n"
     "    setattr(bench, take, lambda argv: 1.0)\n"
     "sys.argv += ['--runs', '2']; bench.main()",
