@@ -194,7 +194,7 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     verdict = Verdict(lifecycle, signals.name)
     asked, silent = options.verbosity == VERBOSE, options.verbosity == QUIET
     if asked or (not silent and (end.code or attempt("the reason", verdict.noteworthy))):
-        attempt("the last line", say, why)
+        attempt("the last line", stderr.last_line, why)
     attempt("the termination log", _write, log, why, say)
     return end.code
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _STDERR = 2
 _STANDARD = {"/dev/stdin": "0", "/dev/stdout": "1", "/dev/stderr": "2"}
 LINE_BYTES = 4096  # PIPE_BUF: up to this size a pipe takes a line whole or not at all (pipe(7))
+LAST_LINE_BYTES = 2047  # Kubernetes shows the last 2048 bytes of a log (FallbackToLogsOnError)
 
 
 class Stderr:
@@ -29,8 +30,8 @@ class Stderr:
         self._fd: int | None = None
         self._failed: set[str] = set()
 
-    def line(self, text: str, *, escaped: bool = False) -> None:
-        """Write one line, after the name of the program.
+    def line(self, text: str, *, escaped: bool = False, most: int = LINE_BYTES) -> None:
+        """Write one line of at most so many bytes, after the name of the program.
 
         Characters that would break the line are escaped, unless the caller has done that, and has added colours.
         """
@@ -39,7 +40,7 @@ class Stderr:
         if not escaped:
             text = printable(text)
         dropped = f" ({self._dropped} lines dropped before this one)" if self._dropped else ""
-        data, room = text.encode(errors="replace"), LINE_BYTES - len(f"muinit: {dropped}\n")
+        data, room = text.encode(errors="replace"), most - len(f"muinit: {dropped}\n")
         if len(data) > room:
             text = cut(text, len(data[: room - 3].decode(errors="ignore"))) + "..."
         data = f"muinit: {text}{dropped}\n".encode(errors="replace")
@@ -54,6 +55,10 @@ class Stderr:
             forget_signal()
         else:
             self._dropped = 0
+
+    def last_line(self, text: str) -> None:
+        """Write the last line of all. The reason stands at its beginning, and must not be cut off."""
+        self.line(text, most=LAST_LINE_BYTES)
 
     def attempt(self, what: str, report: Callable[..., T], *arguments: object, otherwise: T | None = None) -> T | None:
         """Return what `report` returns, or `otherwise` if it raises: a report that fails must never stop the run.

@@ -172,9 +172,6 @@ def test_events_after_the_exit_make_a_difference() -> None:
 
 # Files that are not traces
 
-KILL = {"effect": "step", "signals": ["SIGKILL"], "pids": None, "tree": True}
-NOBODY = {"command": 3, "code": 0, "signal": None, "core": False, "failure": ""}
-
 
 @pytest.mark.parametrize(
     ("lines", "what"),

@@ -124,6 +124,17 @@ def test_a_coloured_line_that_is_cut_ends_its_colour() -> None:
     assert first.endswith("...")
 
 
+def test_the_last_line_has_less_than_2048_bytes() -> None:
+    """Kubernetes shows the last 2048 bytes of a log, and the reason must be among them."""
+    for reason in ("x" * 3000, "\u20ac" * 3000, "\n" * 3000):
+        script = f"from muinit.stderr import Stderr; Stderr().last_line('exit 3: ' + {reason!r})"
+        said = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, check=True).stderr
+        assert 2000 < len(said) < 2048
+        assert said.startswith(b"muinit: exit 3: ")
+        assert said.endswith(b"...\n")
+        assert said.decode().count("\n") == 1
+
+
 # --termination-log
 
 
