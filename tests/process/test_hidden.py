@@ -57,7 +57,7 @@ def test_a_survivor_whose_first_thread_has_ended_is_named() -> None:
 
 
 def test_a_zombie_is_not_a_living_descendant() -> None:
-    """This is true of a zombie with a single thread and of one that had several."""
+    """Neither a zombie with a single thread nor one that had several counts as alive."""
     script = (
         "import time\n"
         "a = k.spawn(['true']); b = k.spawn([sys.executable, '-c', 'import threading as t, time, os\\n"

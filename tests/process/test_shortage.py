@@ -109,7 +109,7 @@ def test_a_daemon_that_keeps_stdout_open_does_not_make_muinit_wait() -> None:
 
 
 def test_muinit_under_nohup_ignores_hup() -> None:
-    """The caller ignores HUP, so it neither stops muinit nor reaches the commands, which also start with HUP ignored."""
+    """The caller ignores HUP, so it neither stops muinit nor reaches the commands, which start with HUP ignored."""
     argv = ["nohup", *MUINIT, "---", *kid("A", "INT=say", "TERM=exit 4")]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None

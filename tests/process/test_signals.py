@@ -31,7 +31,7 @@ def test_signals_that_came_before_muinit_looked_are_kept() -> None:
 
 
 def test_pending_signals_come_lowest_number_first() -> None:
-    """This is the order of the kernel, and it keeps TERM from overtaking a USR1 that was sent before it."""
+    """The kernel has the same order; it keeps TERM from overtaking a USR1 that was sent before it."""
     everything = "sorted(signal.valid_signals() - {9, 19, 18})"  # CONT discards a pending TSTP, and TSTP a pending CONT
     script = f"k.catch({everything}); me(*reversed({everything})); print(k.wait(0) == {everything}, k.wait(0))"
     assert kernel_says(script) == "True []"

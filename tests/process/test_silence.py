@@ -1,4 +1,4 @@
-"""When muinit prints the last line: its own kills are never silent, mistakes are explained, an orderly end is silent."""
+"""When muinit prints the last line: its kills are never silent, mistakes are explained, an orderly end is silent."""
 
 from __future__ import annotations
 
