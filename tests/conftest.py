@@ -43,7 +43,7 @@ def program(name: str, package: str) -> str:
 
 @pytest.fixture(params=[False, True], ids=["process", "pid1"])
 def pid1(request: pytest.FixtureRequest) -> bool:
-    """Whether muinit is PID 1 of a PID namespace. A test runs twice: once without and once with it."""
+    """Whether muinit is PID 1 of a PID namespace. A test runs twice: once with False, once with True."""
     if request.param:
         need("a PID namespace", why_no_namespace())
     return bool(request.param)

@@ -1,4 +1,4 @@
-"""Real daemons from Debian packages; muinit is PID 1. They serve, stop at once, and neither outlives the other."""
+"""Real daemons from Debian packages under muinit as PID 1: they serve, stop at once, and neither outlives the other."""
 
 from __future__ import annotations
 

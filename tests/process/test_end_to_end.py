@@ -53,14 +53,14 @@ def test_the_first_failure_decides(run: Start) -> None:
         assert it.end() in (4, 5)
 
 
-def test_a_death_before_muinit_first_looks_is_not_its_doing(run: Start) -> None:
+def test_a_death_before_muinit_first_looks_counts(run: Start) -> None:
     """Both commands end while muinit is still loading, so the SIGTERM cannot have come from muinit."""
     with run(["true"], ["sh", "-c", "kill -TERM $$"]) as it:
         assert it.end() == 143
 
 
 def test_a_signal_that_the_caller_ignores_is_ignored(run: Start) -> None:
-    """INT is not forwarded and HUP does not stop muinit if `nohup` or a shell without job control ignores them."""
+    """If `nohup` or a shell without job control ignores HUP and INT, HUP stops nothing and INT is not forwarded."""
 
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -332,7 +332,7 @@ def test_every_trace_line_of_a_run_is_a_row_of_the_table(run: Start) -> None:
 
 # `exit` comes last: bash would replace itself with `ls` if that were the last command.
 SHOW = "pwd; tr '\\0' '\\n' < /proc/$$/environ; ls -1 /proc/$$/fd; exit"
-# A caller may leave us blocked signals, an ignored one, a umask, an open descriptor, a closed one, and no locale.
+# A caller may leave blocked signals, an ignored one, a umask, an open descriptor, a closed one, and no locale.
 CALLER = (
     "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
     "signal.signal(signal.SIGPIPE, signal.SIG_DFL); signal.signal(signal.SIGXFSZ, signal.SIG_DFL);"

@@ -240,7 +240,7 @@ def test_a_program_that_is_being_written(tmp_path: Path) -> None:
 
 
 def test_an_argument_that_is_too_long() -> None:
-    """The kernel takes at most 128 KiB for one (execve(2)), so only a caller inside Python can pass a longer one."""
+    """The kernel takes at most 128 KiB for one argument (execve(2)), so only a Python caller can pass a longer one."""
     says = kernel_says("try: k.spawn(['true', 'x' * 200000])\nexcept OSError as e: print(e.strerror, e.filename2)")
     assert says == "Argument list too long None"
 
@@ -250,7 +250,7 @@ def test_a_name_with_a_nul() -> None:
 
 
 def test_a_program_that_may_not_be_read(public_path: Path) -> None:
-    """Without reading the file muinit knows neither which interpreter is missing nor whether the file is text."""
+    """If muinit may not read the file, it knows neither which interpreter is missing nor whether the file is text."""
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     scripts = [program(public_path / "a", b"#!/nowhere/i", 0o711), program(public_path / "b", b"echo", 0o711)]

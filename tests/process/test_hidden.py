@@ -125,8 +125,8 @@ def test_a_job_of_the_shell_that_became_muinit_is_stopped() -> None:
 
 @pytest.mark.parametrize("flags", [0, USR1, CLONE_PARENT, CLONE_PARENT | USR1], ids=hex)
 @pytest.mark.parametrize("rule", ["TERM=exit 0", "TERM=ignore"])
-def test_a_child_of_a_command_that_sends_no_sigchld_is_stopped(run: Callable[..., Run], flags: int, rule: str) -> None:
-    """With CLONE_PARENT it is a sibling of the command, and so a child of muinit; muinit treats it as an orphan."""
+def test_a_child_that_sends_no_sigchld_is_stopped(run: Callable[..., Run], flags: int, rule: str) -> None:
+    """A command makes it, or with CLONE_PARENT a sibling, which is muinit's own child and is stopped like an orphan."""
     with run(kid("A", f"clone {flags} C,setsid,{rule}", "TERM=exit 3"), options="-t 0.3") as it:
         it.ready("A", "C")
         it.signal(signal.SIGTERM)

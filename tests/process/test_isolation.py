@@ -187,7 +187,7 @@ posix.close(fd)
 
 @pytest.mark.parametrize("way", ["PYTHONPATH", "python -m"])
 def test_what_python_imports_before_muinits_first_line_leaves_nothing_behind(way: str, tmp_path: Path) -> None:
-    """Such a module either breaks Python, or muinit leaves the interpreter that imported it."""
+    """Such a module either breaks Python, or muinit executes Python again, without it."""
     survived = []
     for name in sorted(loaded_before_us(way) - {"muinit"}):
         file = getattr(__import__(name), "__file__", None)
@@ -523,7 +523,7 @@ def install(folder: Path, *packages: str) -> Path:
     ["user", "user, editable", "PYTHONPATH", "PYTHONPATH, two", "checkout", "checkout, user", "checkout, PYTHONPATH"],
 )
 def test_an_installation_in_a_place_of_the_user_works(where: str, pythonpath: str, tmp_path: Path) -> None:
-    """The place is that of `pip install --user`, also with `-e`, or PYTHONPATH, or a checkout in the current folder.
+    """The place is that of `pip install --user` (also with `-e`), PYTHONPATH, or a checkout in the current folder.
 
     muinit uses nothing else in that place, and does not take a program's own transitions.py for the library.
     """
@@ -569,7 +569,7 @@ def test_an_installation_in_a_place_of_the_user_works(where: str, pythonpath: st
 
 
 def test_the_muinit_that_was_started_is_the_one_that_runs(tmp_path: Path) -> None:
-    """It is not replaced by another installed muinit, and uses nothing else in its folder, whatever Python imports."""
+    """No other installed muinit takes over, and nothing else in its folder is used, whatever Python tries to import."""
     folder = fake(install(tmp_path / "target"), "msvcrt")
     (folder / "statechart/__init__.py").write_text("print('its own', flush=True)")
     env = {**CLEAN, "PYTHONPATH": str(folder)}
@@ -580,7 +580,7 @@ def test_the_muinit_that_was_started_is_the_one_that_runs(tmp_path: Path) -> Non
 
 
 def test_muinit_does_not_use_the_users_site_packages(tmp_path: Path) -> None:
-    """If muinit is installed elsewhere, it leaves the interpreter in which a usercustomize ran."""
+    """If muinit is installed elsewhere and there is a usercustomize, it executes Python again, without it."""
     user = tmp_path / "home/.local" / SITE
     target = install(tmp_path / "target")
     (install(user, "six.py") / "usercustomize.py").write_text(SITECUSTOMIZE)
@@ -636,7 +636,7 @@ def test_the_name_of_the_interpreter_does_not_matter(name: str, pid1: bool, tmp_
 
 
 def test_an_interpreter_that_needs_pythonhome_goes_on(tmp_path: Path) -> None:
-    """Python would not start without PYTHONHOME, so muinit keeps this one and looks in the commands' folders last."""
+    """Without PYTHONHOME Python would not start: muinit does not execute it, but looks in the commands' folders last."""
     if os.geteuid() != 0:
         pytest.skip("only root can move Python away")
     if sys.base_prefix == "/usr":
@@ -681,6 +681,6 @@ def test_an_execve_that_fails_is_not_fatal(tmp_path: Path) -> None:
 
 
 def test_python_is_not_executed_again_and_again() -> None:
-    """It is executed at most once more, even if it is part of another program, which does not know `-I`."""
+    """It is executed at most once more, even if it is part of another program that does not know `-I`."""
     script = "import sys; sys.orig_argv[1:1] = ['-I']; from muinit import isolated; print(isolated._execute(set()))"
     assert said([PYTHON, "-c", script], code=0).stdout.endswith(" does not know -I\n")

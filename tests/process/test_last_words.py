@@ -140,7 +140,7 @@ def test_the_termination_log_has_the_last_line(run: Callable[..., Run], tmp_path
 
 
 def test_the_termination_log_of_kubernetes() -> None:
-    """The kubelet has made it before: the file /dev/termination-log."""
+    """It is the file /dev/termination-log, which the kubelet has made."""
     need("a mount namespace", why_no_namespace())
     script = 'mount -t tmpfs none /dev; : > /dev/termination-log; "$@"; cat /dev/termination-log'
     argv = [*UNSHARE, "--mount", "sh", "-ec", script, "sh", *MUINIT, "--termination-log", "---", "true"]
@@ -204,7 +204,7 @@ def test_a_termination_log_that_is_stdout_is_not_emptied(name: str, tmp_path: Pa
 
 
 def test_a_termination_log_follows_no_link(run: Callable[..., Run], tmp_path: Path) -> None:
-    """A command can plant a link before or during the run; muinit warns, and the run goes on."""
+    """A command may have planted a link in this or an earlier run of the container; muinit warns and goes on."""
     victim, log = tmp_path / "victim", tmp_path / "log"
     victim.write_text("precious")
     options = f"--termination-log={log}"

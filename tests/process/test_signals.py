@@ -56,7 +56,7 @@ def test_a_signal_sent_before_the_stop_is_taken_before_it() -> None:
 
 
 def test_tens_of_thousands_of_queued_signals_are_all_taken() -> None:
-    """If the limit on queued signals allows it, their bytes are more than 64 KiB, the usual size of a pipe."""
+    """As many are sent as the kernel queues: if the limit allows it, more than the 64 KiB that a pipe usually holds."""
     script = (
         "import resource\n"
         "k.catch([36])\n"

@@ -26,7 +26,7 @@ BASH = ["bash", "--norc", "--noprofile", "-i"]
 class Screen:
     """A program that leads a session on a terminal. The test types on its keyboard and reads its screen.
 
-    If `ctty` is false, the session has no controlling terminal: the terminal is only the stdin, stdout and stderr.
+    If `ctty` is false, the session has no controlling terminal: the terminal is only its stdin, stdout and stderr.
     """
 
     def __init__(self, *argv: str, ctty: bool = True) -> None:
@@ -53,7 +53,7 @@ class Screen:
         os.write(self.master, text.encode())
 
     def see(self, pattern: str) -> re.Match[str]:
-        """Wait until this is on the screen, and forget the screen up to its end.
+        """Wait until this is on the screen, and forget everything up to its end.
 
         A pattern for what a kid says includes the end of the line: a shell also shows command lines, which contain the
         same words.

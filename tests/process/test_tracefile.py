@@ -156,7 +156,7 @@ def as_init(name: str) -> list[str]:
 @pytest.mark.parametrize("name", ["1", *NAMES_OF_STDOUT])
 @pytest.mark.parametrize("mode", ["a", "r+"])
 def test_stdout_stays_what_it_was_for_the_commands(name: str, mode: str, tmp_path: Path) -> None:
-    """A trace to stdout, under any name, does not empty the file, and neither muinit nor a command overwrites the other."""
+    """A trace to stdout, by any name, does not empty the file, and muinit and a command do not overwrite each other."""
     path = tmp_path / "out"
     path.write_text("before\n")
     (tmp_path / "link").symlink_to("/dev/stdout")
@@ -204,7 +204,7 @@ def test_a_trace_to_a_pipe_that_is_stdin_is_refused(name: str) -> None:
 
 
 def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
-    """A trace can contain secrets of command lines, so an old file is made private too."""
+    """A trace contains command lines, which can hold secrets, so an old file is made private too."""
     for name, mode in (("new", None), ("old", 0o666), ("mine", 0o600)):
         path = tmp_path / name
         if mode is not None:
@@ -372,7 +372,7 @@ def test_muinit_does_not_wait_for_a_full_pipe_and_writes_what_it_kept_when_there
     assert [entry["event"] for entry in entries[1:3]] == ["forward", "terminate"]
 
 
-def test_a_reader_that_goes_away_is_one_warning(run: Callable[..., Run]) -> None:
+def test_a_reader_that_goes_away_causes_one_warning(run: Callable[..., Run]) -> None:
     """There is no SIGPIPE and no end, only one warning, and the run goes on, even if -s names SIGPIPE."""
     reader, writer = os.pipe()
     options = f"-s USR1,PIPE --trace-file {writer}"
@@ -388,7 +388,7 @@ def test_a_reader_that_goes_away_is_one_warning(run: Callable[..., Run]) -> None
         assert it.err == "muinit: warning: cannot write the trace: Broken pipe\n"
 
 
-def test_a_full_disk_is_one_warning(run: Callable[..., Run]) -> None:
+def test_a_full_disk_causes_one_warning(run: Callable[..., Run]) -> None:
     with run(kid("A", "exit 3"), kid("B", "TERM=ignore"), options="-q -t 0.1 --trace-file /dev/full") as it:
         assert it.end() == 3
         assert it.err == "muinit: warning: cannot write the trace: No space left on device\n"

@@ -91,7 +91,7 @@ def test_a_stop_takes_no_longer_if_everybody_was_asked(run: Start) -> None:
 
 
 def test_the_last_step_asks_too(run: Start) -> None:
-    """Without KILL in -k muinit exits next, and when PID 1 exits, the kernel kills everything with SIGKILL."""
+    """If -k does not end with KILL, muinit exits next, and when PID 1 exits, the kernel sends SIGKILL to everything."""
     with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-k TERM -t 1 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
