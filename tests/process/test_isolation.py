@@ -636,7 +636,7 @@ def test_the_name_of_the_interpreter_does_not_matter(name: str, pid1: bool, tmp_
 
 
 def test_an_interpreter_that_needs_pythonhome_goes_on(tmp_path: Path) -> None:
-    """Without PYTHONHOME Python would not start: muinit does not execute it, but looks in the commands' folders last."""
+    """Python would not start without PYTHONHOME: muinit does not execute it and looks in the commands' folders last."""
     if os.geteuid() != 0:
         pytest.skip("only root can move Python away")
     if sys.base_prefix == "/usr":
