@@ -1,4 +1,4 @@
-"""How the tests start processes: as an ordinary process, and as PID 1 of a PID namespace of their own."""
+"""Fixtures that start muinit as an ordinary process, and as PID 1 of its own PID namespace."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 
 from tests.cast.harness import AS_INIT, Run
 
-PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"  # Debian's ordinary users do not have these two
+PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"  # on Debian the PATH of ordinary users lacks these two
 
 
 @cache
 def why_no_namespace() -> str:
-    """Why no mount and PID namespaces can be made here, or ""."""
+    """Why mount and PID namespaces cannot be made here, or "" if they can."""
     if not shutil.which(AS_INIT[0]):
         return "unshare is not installed: apt-get install util-linux"
     done = subprocess.run([*AS_INIT, "true"], capture_output=True, text=True, check=False)
@@ -27,14 +27,14 @@ def why_no_namespace() -> str:
 
 
 def need(what: str, why_not: str) -> None:
-    """Skip, with the reason; but in CI what can run must run."""
+    """Skip the test if there is a reason why not; in CI let it fail instead."""
     if why_not:
         assert not os.environ.get("CI"), f"CI must be able to run this: {what}: {why_not}"
         pytest.skip(f"{what}: {why_not}")
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program that a package of Debian has."""
+    """The path of a program from this Debian package."""
     path = shutil.which(name, path=PATH)
     need(name, "" if path else f"it is not installed: apt-get install {package}")
     assert path
@@ -43,7 +43,7 @@ def program(name: str, package: str) -> str:
 
 @pytest.fixture(params=[False, True], ids=["process", "pid1"])
 def pid1(request: pytest.FixtureRequest) -> bool:
-    """Whether muinit is PID 1 of a PID namespace: once it is not, once it is."""
+    """Whether muinit is PID 1 of a PID namespace. A test runs twice: once with False, once with True."""
     if request.param:
         need("a PID namespace", why_no_namespace())
     return bool(request.param)
@@ -51,13 +51,13 @@ def pid1(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def run(pid1: bool) -> Callable[..., Run]:
-    """Start muinit on these commands: once as an ordinary process, once as PID 1."""
+    """Start muinit with these commands. A test runs twice: once as an ordinary process, once as PID 1."""
     return partial(Run, pid1=pid1)
 
 
 @pytest.fixture
 def public_path() -> Iterator[Path]:
-    """A directory that others can enter: pytest's own are closed to them."""
+    """A directory that other users can enter. They cannot enter the directories that pytest makes."""
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         yield Path(directory)

@@ -1,1 +1,1 @@
-"""Tests of muinit on real processes, as an ordinary process and as PID 1."""
+"""Tests of muinit with real processes, as an ordinary process and as PID 1."""

@@ -1,4 +1,4 @@
-"""Where muinit runs: each place is a namespace that the test makes for itself."""
+"""muinit runs in unusual places. A test makes each place in a namespace of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import need, why_no_namespace
 PID1 = [*UNSHARE, "--mount", "--pid", "--fork", "--kill-child"]
 PROCESS = [*UNSHARE, "--mount"]
 NO_PROC = "mount -t tmpfs none /proc"
-# Where the project itself lies in /tmp it stays visible.
+# If the project itself lies in /tmp, it must stay visible.
 NO_TMP = "mount -t tmpfs -o ro none /tmp"
 if ROOT.is_relative_to("/tmp"):
     NO_TMP = "mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp"
@@ -44,7 +44,7 @@ def within(place: str, namespaces: list[str]) -> list[str]:
 
 @cache
 def why_no_place(place: str) -> str:
-    """Why it cannot be made here, or "": in a container some mounts are refused even to root."""
+    """Why this place cannot be made here, or "" if it can. Containers refuse some mounts even to root."""
     done = subprocess.run([*within(place, PID1), "true"], capture_output=True, text=True, check=False)
     return done.stderr.strip()
 
@@ -61,7 +61,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 
 def without_kill() -> list[str]:
-    """A prefix that takes away CAP_KILL, so that muinit may not signal a child that has another uid."""
+    """A prefix that takes CAP_KILL away, so that muinit may not signal a child with another uid."""
     need("another uid", "" if os.geteuid() == 0 else "only root can give one to a child")
     return ["setpriv", "--bounding-set=-kill", "--inh-caps=-all"]
 
@@ -99,8 +99,8 @@ def test_sigkill_reaches_groups_and_trees(place: str) -> None:
         assert it.end() == 137
 
 
-def test_without_a_proc_an_orphan_out_of_reach_ends_in_giving_up() -> None:
-    """As PID 1 the kernel kills it with us. What cannot be listed cannot be named."""
+def test_without_proc_muinit_gives_up_on_an_orphan_out_of_reach() -> None:
+    """The orphan cannot be listed, so muinit cannot name it; the kernel kills it when PID 1 exits."""
     with Run(kid("A", "orphan B,setsid", "TERM=exit 0"), options="-t 0.1", prefix=within("no /proc", PID1)) as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -109,22 +109,22 @@ def test_without_a_proc_an_orphan_out_of_reach_ends_in_giving_up() -> None:
         assert ": a process that cannot be identified; " in it.err
 
 
-def test_as_an_ordinary_process_without_a_proc() -> None:
+def test_it_stops_as_an_ordinary_process_without_proc() -> None:
     with Run(kid("A", "kid B,TERM=ignore", "TERM=ignore"), options="-t 0.1", prefix=within("no /proc", PROCESS)) as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         assert it.end() == 137
 
 
-def test_a_device_directory_that_is_empty_is_no_error() -> None:
+def test_an_empty_device_directory_is_not_an_error() -> None:
     with Run(kid("A"), kid("B"), prefix=within("no /dev", PID1)) as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         assert it.end() == 143
 
 
-def test_a_child_that_changed_its_uid_is_warned_of_once_and_named() -> None:
-    """Here muinit has no CAP_KILL, the child has another uid: EPERM, at each step."""
+def test_a_child_that_changed_its_uid_causes_one_warning_and_is_named() -> None:
+    """Without CAP_KILL muinit gets EPERM at each step, because the child has another uid."""
     without = without_kill()
     other = ["setpriv", "--reuid=65534", "--clear-groups", "sh", "-c", "echo A ready $$; exec sleep 60"]
     with Run(

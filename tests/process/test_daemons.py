@@ -1,4 +1,4 @@
-"""Real daemons from Debian's packages; muinit is PID 1: they serve, they stop at once, and none outlives the other."""
+"""Real daemons from Debian packages under muinit as PID 1: they serve, stop at once, and neither outlives the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.cast.harness import AS_INIT, PATIENCE, Run, status, tagged, wait_for
 from tests.conftest import need, program, why_no_namespace
 
 LOOPBACK = "127.0.0.1"
-# An ordinary user keeps their uid: a daemon that believes it is root drops privileges that it does not have.
+# An ordinary user keeps their uid. A daemon with uid 0 would try to drop privileges that it does not have.
 INIT = [word.replace("--map-root-user", "--map-current-user") for word in AS_INIT]
 
 
@@ -30,7 +30,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-Daemon = tuple[list[str], Callable[[], bool]]  # a command, and whether it serves
+Daemon = tuple[list[str], Callable[[], bool]]  # a command, and a function that tells whether it serves
 
 
 def dnsmasq(_: Path) -> Daemon:
@@ -61,7 +61,7 @@ def sshd(directory: Path) -> Daemon:
     command = [program("sshd", "openssh-server"), "-D", "-f", "/dev/null", "-h", str(key), "-p", str(port)]
     command += [f"-oListenAddress={LOOPBACK}", "-oPidFile=none", "-oUsePAM=no"]
     if os.geteuid() == 0:
-        os.makedirs("/run/sshd", exist_ok=True)  # sshd insists on its empty directory
+        os.makedirs("/run/sshd", exist_ok=True)  # sshd does not start without this empty directory
     keygen = program("ssh-keygen", "openssh-client")
     subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     return command, lambda: banner(port, b"SSH-2.0-OpenSSH")
@@ -100,7 +100,7 @@ Pair = tuple[Maker, Maker]
 
 @cache
 def alone(make: Maker) -> int:
-    """The exit status of a daemon after SIGTERM, without muinit: it can be another one in each version."""
+    """The exit status of a daemon after SIGTERM, without muinit. It can differ between versions."""
     with TemporaryDirectory() as directory:
         command, serves = make(Path(directory))
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
@@ -122,7 +122,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 @contextmanager
 def serving(pair: Pair, directory: Path) -> Iterator[Run]:
-    """Both daemons in one muinit that is PID 1; they serve."""
+    """Run both daemons under one muinit, which is PID 1, and wait until they serve."""
     (one, one_serves), (other, other_serves) = (make(directory) for make in pair)
     with Run(one, other, prefix=INIT) as it:
         wait_for(one_serves)
@@ -135,11 +135,11 @@ def name(pid: int) -> str:
 
 
 def test_sigterm_ends_both_at_once(pair: Pair, tmp_path: Path) -> None:
-    """The exit status is what the daemons make of SIGTERM themselves, because muinit was told to stop."""
+    """Because muinit was told to stop, its exit status is the one that the daemons themselves give after SIGTERM."""
     failures = {alone(make) for make in pair} - {0}
     with serving(pair, tmp_path) as it:
         it.signal(signal.SIGTERM)
-        assert it.end() in (failures or {0})  # of two failures the first one counts
+        assert it.end() in (failures or {0})  # if both fail, the first one counts
         assert "SIGKILL" not in it.err
 
 

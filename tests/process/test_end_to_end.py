@@ -1,4 +1,4 @@
-"""muinit on real processes: as an ordinary process, and as PID 1."""
+"""muinit runs real commands, as an ordinary process and as PID 1."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_exit_status_table(run: Start, case: Case) -> None:
         assert it.err.count("\n") <= 1
 
 
-def test_command_that_cannot_be_started_stops_those_before_it_and_no_later_one_starts(
+def test_a_command_that_cannot_be_started_stops_the_earlier_ones_and_no_later_one_starts(
     run: Start, tmp_path: Path
 ) -> None:
     with run(kid("A", "TERM=exit 0"), ["muinit-no-such-program"], ["touch", str(tmp_path / "it")]) as it:
@@ -40,12 +40,12 @@ def test_command_that_cannot_be_started_stops_those_before_it_and_no_later_one_s
     assert not (tmp_path / "it").exists()
 
 
-def test_a_failure_before_the_command_that_cannot_be_started_decides(run: Start) -> None:
+def test_a_failure_before_a_command_that_cannot_be_started_decides(run: Start) -> None:
     with run(["sh", "-c", "exit 3"], *[["sleep", "60"]] * 60, ["muinit-no-such-program"]) as it:
         assert it.end() == 3
 
 
-def test_first_failure_decides(run: Start) -> None:
+def test_the_first_failure_decides(run: Start) -> None:
     with run(kid("A", "TERM=exit 4"), kid("B", "USR1=exit 0"), kid("C", "TERM=exit 5", "CONT=say")) as it:
         it.ready("A", "B", "C")
         it.kill("C", signal.SIGSTOP)
@@ -53,14 +53,14 @@ def test_first_failure_decides(run: Start) -> None:
         assert it.end() in (4, 5)
 
 
-def test_deaths_before_the_first_look_are_the_commands_own(run: Start) -> None:
-    """Both end while muinit still loads: B's SIGTERM cannot have come from muinit."""
+def test_a_death_before_muinit_first_looks_counts(run: Start) -> None:
+    """Both commands end while muinit is still loading, so the SIGTERM cannot have come from muinit."""
     with run(["true"], ["sh", "-c", "kill -TERM $$"]) as it:
         assert it.end() == 143
 
 
-def test_ignored_by_the_caller_is_ignored_by_us(run: Start) -> None:
-    """As `nohup`, or a shell without job control, leaves it: INT would be forwarded, HUP would stop us."""
+def test_a_signal_that_the_caller_ignores_is_ignored(run: Start) -> None:
+    """If `nohup` or a shell without job control ignores HUP and INT, HUP stops nothing and INT is not forwarded."""
 
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -71,11 +71,11 @@ def test_ignored_by_the_caller_is_ignored_by_us(run: Start) -> None:
         it.signal(signal.SIGHUP)
         it.signal(signal.SIGINT)
         it.signal(signal.SIGTERM)
-        it.hear("A TERM")  # and no INT before it
+        it.hear("A TERM")  # no INT came before it
         assert it.end() == 4
 
 
-def test_blocked_by_the_caller_it_kills_nobody(run: Start) -> None:
+def test_a_signal_that_the_caller_blocks_kills_nobody(run: Start) -> None:
     def block() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 
@@ -88,7 +88,7 @@ def test_blocked_by_the_caller_it_kills_nobody(run: Start) -> None:
         assert "USR1" not in it.err
 
 
-def test_the_environment_of_the_commands_does_not_change_our_end(run: Start) -> None:
+def test_the_environment_of_the_commands_does_not_change_how_muinit_ends(run: Start) -> None:
     with run(["sh", "-c", "exit 3"], options="-q", env={**os.environ, "PYTHONINSPECT": "1"}) as it:
         assert it.end() == 3
         assert it.err == ""
@@ -100,13 +100,13 @@ def test_silent_when_all_is_well(run: Start) -> None:
         assert it.err == ""
 
 
-def test_quiet_is_silent_at_a_failure_too(run: Start) -> None:
+def test_quiet_is_silent_after_a_failure_too(run: Start) -> None:
     with run(["false"], options="-q") as it:
         assert it.end() == 1
         assert it.err == ""
 
 
-def test_last_line_says_who_decided_how_and_what_became_of_the_others(run: Start) -> None:
+def test_the_last_line_says_what_decided_and_how_the_others_ended(run: Start) -> None:
     with run(kid("A", "USR1=exit 3"), kid("B", "TERM=ignore"), options="-t 0.1") as it:
         it.ready("A", "B")
         it.kill("A", signal.SIGUSR1)
@@ -127,13 +127,13 @@ def test_each_step_waits_its_time(run: Start) -> None:
         it.hear("A HUP", "A TERM")
         assert it.end() == 137
         times = [float(line.split()[1]) for line in it.err.splitlines() if " s  " in line]
-        rounding = 0.0011  # two figures of milliseconds
+        rounding = 0.0011  # both times are rounded to milliseconds
         assert times[2] - times[1] >= 0.2 - rounding  # HUP to TERM
         assert times[3] - times[2] >= 0.2 - rounding  # TERM to KILL
 
 
 def test_a_step_is_over_as_soon_as_nothing_is_left(run: Start) -> None:
-    """A grace time of days is not waited for."""
+    """When nothing is left, muinit does not wait for the rest of a timeout that is longer than a day."""
     with run(kid("A", "orphan B", "TERM=exit 0"), options="-t 99999 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -181,8 +181,8 @@ def test_sigterm_restarts_the_steps_for_orphans_too(run: Start) -> None:
         assert it.end() == 0
 
 
-def test_sigterm_stops_the_starting(run: Start) -> None:
-    """What was not started yet is not started any more, and those that were decide the exit status."""
+def test_after_sigterm_no_more_commands_are_started(run: Start) -> None:
+    """The commands that were started before the SIGTERM decide the exit status."""
     first = ["sh", "-c", "kill -TERM $PPID; exec sleep 60"]
     with run(first, *[["sh", "-c", "echo started; exec sleep 60"]] * 1000) as it:
         assert it.end() == 143
@@ -218,7 +218,7 @@ def test_forwarded_signals_reach_every_command_and_orphan_and_stop_nothing(run: 
         assert it.end() == 143
 
 
-def test_a_deadly_signal_stops_us_gracefully_but_not_pid_1(run: Start) -> None:
+def test_a_deadly_signal_stops_muinit_gracefully_unless_it_is_pid_1(run: Start) -> None:
     with run(kid("A", "TERM=exit 0", "INT=say")) as it:
         it.ready("A")
         it.signal(signal.SIGUSR2)
@@ -230,14 +230,14 @@ def test_a_deadly_signal_stops_us_gracefully_but_not_pid_1(run: Start) -> None:
         assert it.end() == 0
 
 
-def test_a_forwarded_death_counts_but_a_later_stop_on_our_own_does_not(run: Start) -> None:
+def test_after_a_forwarded_signal_a_death_by_muinits_own_sigterm_does_not_count(run: Start) -> None:
     with run(kid("A", "INT=exit 0"), kid("B", "INT=say")) as it:
         it.ready("A", "B")
         it.signal(signal.SIGINT)
-        assert it.end() == 0  # A exited 0, B died of our SIGTERM, perhaps before it could say anything
+        assert it.end() == 0  # A exited 0; B died of muinit's SIGTERM, perhaps before it said anything
 
 
-def test_fault_signals_are_not_forwarded_and_do_not_stop_us(run: Start) -> None:
+def test_fault_signals_are_not_forwarded_and_do_not_stop_muinit(run: Start) -> None:
     with run(kid("A", "INT=say")) as it:
         it.ready("A")
         for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGALRM if it.pid1 else signal.SIGFPE):
@@ -263,7 +263,7 @@ def test_orphans_neither_end_the_run_nor_decide_its_code(run: Start) -> None:
 
 
 def test_an_orphan_adopted_during_a_step_gets_its_signal_at_once(run: Start) -> None:
-    """B is A's child and hears nothing while A lives; A leaves it behind, and its SIGTERM comes, long before KILL."""
+    """While A lives, its child B gets no signal; when A ends, B is adopted and gets SIGTERM long before SIGKILL."""
     with run(kid("A", "kid B,TERM=say,USR1=exit 0,setsid", "TERM=exit 0"), options="-t 60") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -277,7 +277,7 @@ def test_an_orderly_parent_stops_its_own_children(run: Start) -> None:
     with run(kid("A", "kid B,TERM=say", "TERM=say", "USR1=exit 0"), options="-t 60") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
-        it.hear("A TERM")  # and B nothing
+        it.hear("A TERM")  # B gets nothing
         it.kill("B", signal.SIGKILL)
         it.kill("A", signal.SIGUSR1)
         it.hear("A USR1")
@@ -327,12 +327,12 @@ def test_every_trace_line_of_a_run_is_a_row_of_the_table(run: Start) -> None:
     assert seen <= ROWS
 
 
-# What a command finds
+# What a command gets from the caller
 
 
-# Not the last command: bash would become it.
+# `exit` comes last: bash would replace itself with `ls` if that were the last command.
 SHOW = "pwd; tr '\\0' '\\n' < /proc/$$/environ; ls -1 /proc/$$/fd; exit"
-# As any caller may leave it: a mask, an ignored signal, an open descriptor, a closed one, no locale.
+# A caller may leave blocked signals, an ignored one, a umask, an open descriptor, a closed one, and no locale.
 CALLER = (
     "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
     "signal.signal(signal.SIGPIPE, signal.SIG_DFL); signal.signal(signal.SIGXFSZ, signal.SIG_DFL);"
@@ -343,8 +343,8 @@ CALLER = (
 
 
 @pytest.mark.parametrize("command", [["/bin/sh", "-c", SHOW], ["/bin/cat", "/proc/self/status"]], ids=["sh", "cat"])
-def test_command_gets_the_callers_world(tmp_path: Path, command: list[str], pid1: bool) -> None:
-    """Directory, environment, descriptors, umask, mask and dispositions are as muinit was started with."""
+def test_a_command_starts_as_if_the_caller_had_started_it(tmp_path: Path, command: list[str], pid1: bool) -> None:
+    """It gets the directory, environment, descriptors, umask, signal mask and dispositions that muinit started with."""
 
     def world(*prefix: str) -> list[str]:
         with (tmp_path / "world").open("w") as out:
@@ -365,5 +365,5 @@ def test_command_gets_the_callers_world(tmp_path: Path, command: list[str], pid1
     assert world(*MUINIT, "---") == without
 
 
-# glibc's posix_spawn(3) ignores its own two signals, 32 and 33, in every child; no program can use them.
+# glibc's posix_spawn(3) makes every child ignore glibc's own two signals, 32 and 33. No program can use them.
 GLIBC = 1 << 31 | 1 << 32

@@ -1,4 +1,4 @@
-"""What is not a program: 127 or 126, and a line that names what is to blame."""
+"""A command that cannot be executed ends with 127 or 126, and one line names what is to blame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def program(path: Path, data: bytes, mode: int = 0o755) -> str:
 
 
 def elf(machine: int, loader: bytes, *, wide: bool = True, order: str = "<") -> bytes:
-    """A program of one segment, PT_INTERP (elf(5)); words follow in which a shell would find a command."""
+    """An ELF program with one segment, PT_INTERP (elf(5)). The text after it would be a command to a shell."""
     size = 64 if wide else 52
     entry = 56 if wide else 32
     where = size + entry
@@ -60,8 +60,8 @@ FOREIGN = 8  # MIPS
         (b"#!{script}\n", "/nowhere/inner"),
     ],
 )
-def test_an_interpreter_that_is_missing_is_named(data: bytes, named: str, tmp_path: Path) -> None:
-    """The script was found, so it is not the script."""
+def test_a_missing_interpreter_is_named(data: bytes, named: str, tmp_path: Path) -> None:
+    """The script itself was found, so the message names its interpreter."""
     inner = program(tmp_path / "inner", b"#!/nowhere/inner\n")
     script = program(tmp_path / "script", data.replace(b"{script}", inner.encode()))
     for name, options in ((script, {}), ("script", {"env": {"PATH": f"/nowhere:{tmp_path}"}})):
@@ -72,8 +72,8 @@ def test_an_interpreter_that_is_missing_is_named(data: bytes, named: str, tmp_pa
 
 
 @pytest.mark.parametrize("wide", [True, False])
-def test_a_loader_that_is_missing_is_named(wide: bool, tmp_path: Path) -> None:
-    """A program for glibc in an image without it, or for 32 bits."""
+def test_a_missing_loader_is_named(wide: bool, tmp_path: Path) -> None:
+    """The loader is missing if a program for glibc runs in an image without glibc, or if it is a 32-bit program."""
     if not OURS:
         pytest.skip(f"no number for the machine {os.uname().machine}")
     machine = OURS if wide else {62: 3, 183: 40}[OURS]
@@ -97,13 +97,13 @@ def test_an_interpreter_that_cannot_be_executed_is_named(tmp_path: Path) -> None
     assert not (tmp_path / "started").exists(), "it is not a shell's script"
 
 
-def test_the_127_of_env_is_its_own(tmp_path: Path) -> None:
+def test_a_127_of_env_is_an_exit_status_like_any_other(tmp_path: Path) -> None:
     done = run(program(tmp_path / "script", b"#!/usr/bin/env nosuch\n"))
     assert done.returncode == 127
     assert "exited 127" in done.stderr
 
 
-# Text, and what is not
+# Files that are text, and files that are not
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_127_of_env_is_its_own(tmp_path: Path) -> None:
         b"touch started #\0\n",
     ],
 )
-def test_what_is_not_text_is_not_given_to_a_shell(data: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_not_given_to_a_shell(data: bytes, tmp_path: Path) -> None:
     done = run(program(tmp_path / "program", data), cwd=tmp_path)
     assert done.returncode == 126
     assert "could not be executed: Exec format error" in done.stderr
@@ -127,8 +127,8 @@ def test_what_is_not_text_is_not_given_to_a_shell(data: bytes, tmp_path: Path) -
 @pytest.mark.parametrize(
     "data", [b"", b"\n", b"echo ok", b"#!\necho ok\n", b"# \xff\n\0\n", b"exit 0\n\0\0", b"echo " * 9999]
 )
-def test_text_is(data: bytes, tmp_path: Path) -> None:
-    """A NUL after the first line is no reason: some installers are a script before an archive."""
+def test_a_text_file_is_given_to_a_shell(data: bytes, tmp_path: Path) -> None:
+    """A NUL after the first line does not matter: some installers are a script followed by an archive."""
     assert run(program(tmp_path / "script", data)).returncode in (0, 127)
     assert "executed" not in run(str(tmp_path / "script")).stderr
 
@@ -141,8 +141,8 @@ def test_a_script_without_an_interpreter_line_runs_under_sh(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["-c", "+x", "script"])
-def test_the_name_of_a_script_is_no_option(name: str, tmp_path: Path) -> None:
-    """An empty entry of PATH is the current directory."""
+def test_the_name_of_a_script_is_not_taken_for_an_option(name: str, tmp_path: Path) -> None:
+    """An empty entry of PATH means the current directory, and the shell gets such a script as ./NAME."""
     program(tmp_path / name, b'echo "$0" "$@"')
     for path in ("", "/nowhere:", ":/nowhere", "."):
         done = run(name, "a", env={"PATH": path}, cwd=tmp_path)
@@ -152,8 +152,8 @@ def test_the_name_of_a_script_is_no_option(name: str, tmp_path: Path) -> None:
     assert run("-d/script", cwd=tmp_path).stdout == "./-d/script\n"
 
 
-def test_the_search_is_that_of_execvp(tmp_path: Path) -> None:
-    """A file that cannot be executed, or has no interpreter, does not hide one that comes later."""
+def test_a_command_is_searched_for_as_execvp_does(tmp_path: Path) -> None:
+    """A file that cannot be executed, or whose interpreter is missing, does not hide a file in a later directory."""
     for name in "abcd":
         (tmp_path / name).mkdir()
     program(tmp_path / "a/x", b"echo a", 0o644)
@@ -178,7 +178,7 @@ def test_without_a_path_variable() -> None:
 
 
 def test_without_a_shell(tmp_path: Path) -> None:
-    """A script without "#!" in an image that has no /bin/sh: there is none here that can be taken away."""
+    """A script without "#!" cannot run without /bin/sh, which the test hides because it cannot be removed here."""
     script = program(tmp_path / "script", b"echo a")
     says = kernel_says(
         "real = os.posix_spawnp\n"
@@ -193,11 +193,11 @@ def test_without_a_shell(tmp_path: Path) -> None:
     assert says == "127 could not be started: its interpreter '/bin/sh' was not found"
 
 
-# The kernel says no
+# What the kernel refuses
 
 
 def named(tmp_path: Path, name: str) -> str:
-    """Make what cannot be executed, and return how it is called."""
+    """Make something that cannot be executed, and return its name."""
     if name == "a loop":
         (tmp_path / "loop").symlink_to("loop")
         return str(tmp_path / "loop")
@@ -224,7 +224,7 @@ def named(tmp_path: Path, name: str) -> str:
         ("/" + "x/" * 3000, 126, "File name too long"),
     ],
 )
-def test_what_cannot_be_executed(name: str, code: int, why: str, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_executed_is_explained(name: str, code: int, why: str, tmp_path: Path) -> None:
     done = run(named(tmp_path, name))
     assert done.returncode == code
     assert done.stderr.partition(",")[0].rstrip("\n").endswith(why)
@@ -240,7 +240,7 @@ def test_a_program_that_is_being_written(tmp_path: Path) -> None:
 
 
 def test_an_argument_that_is_too_long() -> None:
-    """The kernel takes 128 KiB for one (execve(2)); muinit can only get a longer one from a caller within."""
+    """The kernel takes at most 128 KiB for one argument (execve(2)), so only a Python caller can pass a longer one."""
     says = kernel_says("try: k.spawn(['true', 'x' * 200000])\nexcept OSError as e: print(e.strerror, e.filename2)")
     assert says == "Argument list too long None"
 
@@ -250,7 +250,7 @@ def test_a_name_with_a_nul() -> None:
 
 
 def test_a_program_that_may_not_be_read(public_path: Path) -> None:
-    """Then nobody knows what is missing, or whether it is text."""
+    """If muinit may not read the file, it knows neither which interpreter is missing nor whether the file is text."""
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     scripts = [program(public_path / "a", b"#!/nowhere/i", 0o711), program(public_path / "b", b"echo", 0o711)]
@@ -267,16 +267,16 @@ def test_a_program_that_may_not_be_read(public_path: Path) -> None:
     ]
 
 
-# The parser
+# The parser of "#!" lines and ELF files
 
 
 @given(st.binary() | st.binary().map(b"#!".__add__) | st.binary(min_size=60).map(b"\x7fELF".__add__))
-def test_any_bytes_have_an_interpreter_or_none(data: bytes) -> None:
+def test_the_parser_does_not_fail_on_any_bytes(data: bytes) -> None:
     assert "\0" not in interpreter(data[:4096], lambda size, offset: data[offset : offset + size])
 
 
 @given(st.data())
-def test_a_broken_elf_has_an_interpreter_or_none(data: st.DataObject) -> None:
+def test_the_parser_does_not_fail_on_a_broken_elf_file(data: st.DataObject) -> None:
     good = bytearray(elf(62, b"/lib/ld.so", wide=data.draw(st.booleans()), order=data.draw(st.sampled_from("<>"))))
 
     def read(size: int, offset: int) -> bytes:
@@ -289,13 +289,13 @@ def test_a_broken_elf_has_an_interpreter_or_none(data: st.DataObject) -> None:
     interpreter(bytes(good), read)
 
 
-def test_an_offset_that_no_file_has(tmp_path: Path) -> None:
+def test_an_offset_beyond_any_file_gives_no_interpreter(tmp_path: Path) -> None:
     data = elf(FOREIGN, b"/lib/ld.so")
     for offset in (b"\xff" * 8, b"\xff" * 7 + b"\x7f"):
         path = program(tmp_path / "program", data[:32] + offset + data[40:])
         assert executable._look(path)[1] == ""
 
 
-def test_a_real_program_has_its_loader() -> None:
+def test_the_loader_of_a_real_program_is_found() -> None:
     _, loader = executable._look("/bin/sh")
     assert os.access(loader, os.X_OK)

@@ -1,4 +1,4 @@
-"""Processes that are hard to see, on the real kernel: nobody survives, and nobody is taken for gone."""
+"""Processes that are hard to see, on the real kernel: none survives, and none is taken for dead while it lives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _system_calls() -> None:
     need("raw system calls", "" if platform.machine() in ("x86_64", "aarch64") else "their numbers are not known here")
 
 
-# The first thread has ended: /proc/PID/stat says Z
+# A process whose first thread has ended: /proc/PID/stat shows it as a zombie
 
 
 def test_a_command_whose_first_thread_has_ended_is_alive(run: Callable[..., Run]) -> None:
@@ -45,7 +45,7 @@ def test_a_deaf_descendant_whose_first_thread_has_ended_is_killed(run: Callable[
 
 
 def test_a_survivor_whose_first_thread_has_ended_is_named() -> None:
-    """With the state of a thread that lives."""
+    """The last line shows the state of a thread that is alive."""
     with Run(kid("A", "orphan O,headless,setsid,TERM=ignore"), options="-k TERM -t 0.2") as it:
         it.ready("A", "O")
         it.signal(signal.SIGTERM)
@@ -56,8 +56,8 @@ def test_a_survivor_whose_first_thread_has_ended_is_named() -> None:
         wait_for(lambda: not it.survivors())
 
 
-def test_a_zombie_is_no_descendant_that_lives() -> None:
-    """Neither one with a single thread, nor one that had several."""
+def test_a_zombie_is_not_a_living_descendant() -> None:
+    """Neither a zombie with a single thread nor one that had several counts as alive."""
     script = (
         "import time\n"
         "a = k.spawn(['true']); b = k.spawn([sys.executable, '-c', 'import threading as t, time, os\\n"
@@ -68,12 +68,12 @@ def test_a_zombie_is_no_descendant_that_lives() -> None:
     assert kernel_says("import sys\n" + script) == "True [] True"
 
 
-# Children that waitpid(2) does not give by default
+# Children that waitpid(2) does not report by default
 
 
 @pytest.fixture(params=["process", "pid1"])
 def heir(request: pytest.FixtureRequest) -> Callable[..., Run]:
-    """Start muinit by a program that makes a child, by clone(2) with these flags, and then becomes muinit."""
+    """Start a program that makes a child by clone(2) with these flags, and then becomes muinit."""
     if request.param == "pid1":
         need("a PID namespace", why_no_namespace())
     before = AS_INIT if request.param == "pid1" else []
@@ -82,7 +82,7 @@ def heir(request: pytest.FixtureRequest) -> Callable[..., Run]:
 
 @pytest.mark.parametrize("flags", [0, USR1, CHLD])
 def test_an_inherited_child_is_stopped_like_an_orphan(heir: Callable[..., Run], flags: int) -> None:
-    """It had that signal, and its end ends the wait, whatever signal the kernel was told to send then."""
+    """It gets the signal of the step, and muinit notices its end, whatever signal the kernel sends at that end."""
     with heir(flags, "H,TERM=exit 0", kid("A", "USR1=exit 0"), options="-t inf") as it:
         it.ready("A", "H")
         it.kill("A", signal.SIGUSR1)
@@ -109,7 +109,7 @@ def test_an_inherited_child_that_survives_is_named(heir: Callable[..., Run], fla
         wait_for(lambda: not it.survivors())
 
 
-def test_the_end_of_an_inherited_child_is_no_end_of_the_run(heir: Callable[..., Run]) -> None:
+def test_the_end_of_an_inherited_child_does_not_end_the_run(heir: Callable[..., Run]) -> None:
     with heir(0, "H,exit 5", kid("A", "TERM=exit 4"), options="-v") as it:
         it.ready("A", "H")
         wait_for(lambda: "which exited 5" in it.err)
@@ -118,15 +118,15 @@ def test_the_end_of_an_inherited_child_is_no_end_of_the_run(heir: Callable[..., 
         assert it.end() == 4
 
 
-def test_a_job_of_the_shell_that_became_muinit() -> None:
+def test_a_job_of_the_shell_that_became_muinit_is_stopped() -> None:
     with Run(["true"], prefix=["sh", "-c", 'sleep 1000 & exec "$@"', "sh"]) as it:
         assert it.end() == 0
 
 
 @pytest.mark.parametrize("flags", [0, USR1, CLONE_PARENT, CLONE_PARENT | USR1], ids=hex)
 @pytest.mark.parametrize("rule", ["TERM=exit 0", "TERM=ignore"])
-def test_a_command_makes_a_child_without_sigchld(run: Callable[..., Run], flags: int, rule: str) -> None:
-    """Or a sibling, which is our own child: it is an orphan all the same."""
+def test_a_child_that_sends_no_sigchld_is_stopped(run: Callable[..., Run], flags: int, rule: str) -> None:
+    """A command makes it, or with CLONE_PARENT a sibling, which is muinit's own child and is stopped like an orphan."""
     with run(kid("A", f"clone {flags} C,setsid,{rule}", "TERM=exit 3"), options="-t 0.3") as it:
         it.ready("A", "C")
         it.signal(signal.SIGTERM)

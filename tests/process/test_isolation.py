@@ -1,4 +1,4 @@
-"""What a container holds for its commands does not reach muinit, and reaches the commands unchanged."""
+"""Modules and variables that a container has for its commands do not reach muinit, and reach the commands unchanged."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from tests.tools.early import execed
 
 PYTHON = sys.executable
 VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-BASE = f"{sys.base_prefix}/bin/{VERSION}"  # not of a venv, in which there is no user's site-packages
+BASE = f"{sys.base_prefix}/bin/{VERSION}"  # not a venv's, which ignores the user's site-packages
 SITE = f"lib/{VERSION}/site-packages"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 EVERYTHING = ["-v", "--trace-states", "--trace-file=/dev/null", "--termination-log=/dev/null"]
 SHOWN = [["--help"], ["--version"], *([f"--diagram={drawn}"] for drawn in ("mermaid", "dot", "svg", "table"))]
 WAYS = ("PYTHONPATH", "python -m", "script")
-LOOK = ["sh", "-c", "tr '\\0' '\\n' </proc/$PPID/cmdline; exit 3"]  # prints the command line of muinit, a word a line
+LOOK = ["sh", "-c", "tr '\\0' '\\n' </proc/$PPID/cmdline; exit 3"]  # prints muinit's command line, one word per line
 
-# A module that others can be named like, in the file FOLDER/marks it tells who imported it.
+# A fake of any module. When it is imported, it writes the pid of the process and its own name to FOLDER/marks.
 FAKE = """\
 import posix
 fd = posix.open({marks!r}, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT)
@@ -48,7 +48,7 @@ def top_level(modules: Iterable[str]) -> set[str]:
 
 @cache
 def loaded() -> frozenset[str]:
-    """What muinit loads: in a run with every option, in an internal error, in wrong usage, for what it prints."""
+    """The modules that muinit loads: with every option, after an internal error or wrong usage, and to print SHOWN."""
     broken = "def broken(*_): raise RuntimeError\nm._supervise = broken\n"
     runs = [("", [*EVERYTHING, "---", "sh", "-c", "exit 3"]), (broken, ["---", "true"]), ("", ["--bad"])]
     found: set[str] = set()
@@ -63,8 +63,8 @@ def loaded() -> frozenset[str]:
 
 @cache
 def loaded_before_us(way: str, python: str = PYTHON) -> frozenset[str]:
-    """What Python itself has loaded at muinit's first line, where it may be found in this way."""
-    if way == "script":  # Python puts the folder of a script on its path when all of its own is loaded
+    """The modules that Python loads before muinit's first line, as far as it may find fakes of them in this way."""
+    if way == "script":  # Python adds a script's folder to its path after it has loaded its own modules
         return frozenset({"muinit"})
     with TemporaryDirectory() as folder:
         (Path(folder) / "show.py").write_text("import sys; print(*sys.modules)")
@@ -74,12 +74,12 @@ def loaded_before_us(way: str, python: str = PYTHON) -> frozenset[str]:
 
 
 def names(way: str, python: str = PYTHON) -> list[str]:
-    """The names that are muinit's to be isolated from; and two that Python's library tries to import."""
+    """The modules of which muinit must not import a fake, and two that Python's library tries to import."""
     return sorted((loaded() | {"org", "msvcrt"}) - loaded_before_us(way, python))
 
 
 def fake(folder: Path, *names: str, package: bool = False) -> Path:
-    """Put modules with these names into a folder; return it."""
+    """Put fake modules with these names into a folder, and return the folder."""
     folder.mkdir(exist_ok=True)
     for name in names:
         file = folder / name / "__init__.py" if package else folder / f"{name}.py"
@@ -89,13 +89,13 @@ def fake(folder: Path, *names: str, package: bool = False) -> Path:
 
 
 def marks(folder: Path) -> list[list[str]]:
-    """Who imported what in this folder: pids, and names."""
+    """The imports from this folder: for each the pid of the process and the name of the module."""
     path = folder / "marks"
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def run_in(way: str, folder: Path) -> tuple[list[str], dict[str, Any]]:
-    """How muinit is started so that this folder may reach it: its command line, and what Popen is given."""
+    """How to start muinit so that the modules in this folder may reach it: a command line and arguments for Popen."""
     if way == "PYTHONPATH":
         return MUINIT, {"env": {**CLEAN, "PYTHONPATH": str(folder)}}
     if way == "python -m":
@@ -126,7 +126,7 @@ def was_executed_again(argv: Sequence[str], **popen: Any) -> bool:
 @pytest.mark.parametrize("package", [False, True], ids=["files", "packages"])
 @pytest.mark.parametrize("way", WAYS)
 def test_no_module_of_the_commands_is_imported(way: str, package: bool, pid1: bool, tmp_path: Path) -> None:
-    """The commands import it, and see their variables. Late imports are our own, too."""
+    """The command imports it and sees its variables; muinit does not import it, not even when it imports late."""
     folder = fake(tmp_path, *names(way), package=package)
     argv, popen = run_in(way, folder)
     script = "import os, sys; sys.path.insert(0, sys.argv[1]); import transitions\n"
@@ -144,7 +144,7 @@ def test_no_module_of_the_commands_is_imported(way: str, package: bool, pid1: bo
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_printed_is_isolated_too(way: str, tmp_path: Path) -> None:
+def test_help_version_diagrams_and_errors_are_isolated_too(way: str, tmp_path: Path) -> None:
     folder = fake(tmp_path, *names(way))
     argv, popen = run_in(way, folder)
     for option in SHOWN:
@@ -154,8 +154,8 @@ def test_what_is_printed_is_isolated_too(way: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_each_name_alone(way: str, tmp_path: Path) -> None:
-    """Where one module is missing, another may be found: so each has a folder, and a run, of its own."""
+def test_no_module_is_imported_if_it_is_the_only_one_there(way: str, tmp_path: Path) -> None:
+    """A module may be found only if others are missing, so each has its own folder and its own run."""
 
     def broken(name: str) -> str:
         folder = fake(tmp_path / name, name)
@@ -174,7 +174,8 @@ def test_each_name_alone(way: str, tmp_path: Path) -> None:
         assert not [*filter(None, pool.map(broken, names(way)))]
 
 
-# A module that works, and could leave anything behind. `encodings` is imported before there is an open().
+# A fake that works like the real module, and could leave anything behind. When `encodings` is imported, there is no
+# open() yet.
 WRAPPER = """\
 {fake}
 fd = posix.open({file!r}, posix.O_RDONLY)
@@ -185,8 +186,8 @@ posix.close(fd)
 
 
 @pytest.mark.parametrize("way", ["PYTHONPATH", "python -m"])
-def test_what_python_imports_before_our_first_line_leaves_nothing_behind(way: str, tmp_path: Path) -> None:
-    """It breaks Python, or it works: then the process that imported it is left."""
+def test_what_python_imports_before_muinits_first_line_leaves_nothing_behind(way: str, tmp_path: Path) -> None:
+    """Such a module either breaks Python, or muinit executes Python again, without it."""
     survived = []
     for name in sorted(loaded_before_us(way) - {"muinit"}):
         file = getattr(__import__(name), "__file__", None)
@@ -208,7 +209,7 @@ def test_what_python_imports_before_our_first_line_leaves_nothing_behind(way: st
 
 
 def test_a_module_that_a_command_writes_later_is_not_imported(pid1: bool, tmp_path: Path) -> None:
-    """What is imported late, at an end, is not looked for where the commands write."""
+    """When a command ends, muinit imports more modules, but does not look for them where the commands write."""
     folder = fake(tmp_path / "late", *names("python -m"))
     (folder / "marks").unlink(missing_ok=True)
     here = tmp_path / "here"
@@ -243,7 +244,7 @@ HARMLESS = {
     "PYTHON_COLORS": "1",
     "PYTHON_CPU_COUNT": "1",
     "PYTHON": "python3",
-    "PYTHONPATH": "",  # as good as not set
+    "PYTHONPATH": "",  # the same as not set
 }
 OURS_TO_LEAVE = {
     "PYTHONPATH": "/nowhere",
@@ -276,8 +277,8 @@ OURS_TO_LEAVE = {
 }
 
 
-def test_an_image_without_such_variables_pays_nothing() -> None:
-    # In the locale "C" Python adds LC_CTYPE, to our own environment too, and muinit.isolated is asked what it was.
+def test_an_image_with_only_harmless_variables_pays_nothing() -> None:
+    # In the locale "C" Python adds LC_CTYPE to its own environment, and muinit asks muinit.isolated what it was before.
     env = {**CLEAN, **HARMLESS, "LC_ALL": "C.UTF-8"}
     env.pop("LC_CTYPE", None)
     assert not was_executed_again(MUINIT, env=env)
@@ -288,8 +289,8 @@ def test_an_image_without_such_variables_pays_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", OURS_TO_LEAVE)
-def test_a_variable_of_the_commands(name: str) -> None:
-    """It is not muinit's, and the commands get it. Names that are not known yet are taken for Python's own."""
+def test_a_variable_of_python_is_for_the_commands_alone(name: str) -> None:
+    """It reaches the commands but not muinit, which takes every unknown PYTHON... name for a variable of Python."""
     script = f"{LOOK[-1].partition(';')[0]}; echo ${name}; exit 3"
     done = said(MUINIT, "-q", "---", "sh", "-c", script, env={**CLEAN, name: OURS_TO_LEAVE[name]})
     assert "\n-X\nmuinit=" in done.stdout
@@ -297,7 +298,7 @@ def test_a_variable_of_the_commands(name: str) -> None:
 
 
 def test_options_of_the_interpreter_are_respected(tmp_path: Path) -> None:
-    """`-E` has no variables, `-s` no user's site-packages, `-P` no folder."""
+    """`-E` means no variables, `-s` no site-packages of the user, and `-P` no folder of the script."""
     env = {**CLEAN, "PYTHONPATH": str(fake(tmp_path / "a", *names("PYTHONPATH")))}
     assert not was_executed_again([PYTHON, "-E", *MUINIT], env=env)
     here = fake(tmp_path / "b", *names("python -m"))
@@ -312,7 +313,7 @@ def test_options_of_the_interpreter_are_respected(tmp_path: Path) -> None:
     assert not marks(tmp_path / "a") + marks(here)
 
 
-# What was done before our first line
+# What a sitecustomize does before muinit's first line
 
 SITECUSTOMIZE = """\
 import os, signal, sys, threading, time
@@ -326,7 +327,7 @@ threading.Thread(target=time.sleep, args=[1000], daemon=True).start()
 
 
 def test_an_agent_leaves_no_trace(pid1: bool, tmp_path: Path) -> None:
-    """A sitecustomize with a thread, memory, a descriptor, a handler, variables; the commands have it."""
+    """A sitecustomize with a thread, memory, a descriptor, a handler and variables affects only the commands."""
     (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
     script = "import time, threading; print(threading.active_count(), flush=True); time.sleep(60)"
     command = [PYTHON, "-c", script]
@@ -358,8 +359,8 @@ def test_an_agent_leaves_no_trace(pid1: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hiding", ["", "sys.path.remove(os.path.dirname(__file__))\n"])
-def test_an_agent_that_hides_itself(hiding: str, tmp_path: Path) -> None:
-    """It takes the variable that brought it, so that programs started from here do not have it. They do."""
+def test_an_agent_that_hides_itself_leaves_no_trace_either(hiding: str, tmp_path: Path) -> None:
+    """It deletes PYTHONPATH, which brought it, to keep the variable from other programs; the commands get it anyway."""
     (tmp_path / "sitecustomize.py").write_text(f"{SITECUSTOMIZE}del os.environ['PYTHONPATH']\n{hiding}")
     command = ["sh", "-c", "echo $PYTHONPATH; grep Threads /proc/$PPID/status; exit 3"]
     done = said(MUINIT, "-q", "---", *command, env={**CLEAN, "PYTHONPATH": str(tmp_path)})
@@ -367,7 +368,7 @@ def test_an_agent_that_hides_itself(hiding: str, tmp_path: Path) -> None:
 
 
 def signals(text: str) -> set[int]:
-    """Those of a mask in /proc/PID/status, without the two that are the C library's own."""
+    """The signals of a mask in /proc/PID/status, without the two that the C library keeps for itself."""
     return {number for number in signal.valid_signals() if int(text, 16) >> (number - 1) & 1}
 
 
@@ -395,7 +396,7 @@ ENVIRONMENTS = {
     "empty": [],
     "odd": [b"A=1", b"=x", b"name", b"=C:=x", b"B=\xff\xfe", b"A=2", b"C=", b"\xff=1", b"D=a=b\n"],
 }
-# Executes argv[2:] with the environment that argv[1] is, as hexadecimal digits: os.execve() refuses what is odd.
+# Executes argv[2:] with the environment in argv[1] (hexadecimal digits). os.execve() would refuse the odd entries.
 EXECUTE = """\
 import ctypes, os, sys
 entries = bytes.fromhex(sys.argv[1]).split(b"\\0")[:-1]
@@ -407,7 +408,7 @@ ctypes.CDLL(None).execve(sys.argv[2].encode(), array([os.fsencode(word) for word
 @pytest.mark.parametrize("extra", [[], [b"PYTHONPATH=/nowhere"]], ids=["clean", "PYTHONPATH"])
 @pytest.mark.parametrize("entries", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_the_environment_of_the_commands_is_the_callers(entries: list[bytes], extra: list[bytes]) -> None:
-    """Byte by byte. Python passes on only NAME=VALUE, and each name once."""
+    """They are equal byte by byte, except that Python passes on only NAME=VALUE, and each name once."""
     given = [*entries[:1], *extra, *entries[1:]]
     data = b"".join(entry + b"\0" for entry in given)
     argv = [PYTHON, "-I", "-c", EXECUTE, data.hex(), *MUINIT, "-q", "---", "/bin/cat", "/proc/self/environ"]
@@ -416,8 +417,8 @@ def test_the_environment_of_the_commands_is_the_callers(entries: list[bytes], ex
         assert subprocess.run([*prefix, *argv], capture_output=True, check=True).stdout.split(b"\0")[:-1] == passed
 
 
-def test_the_environment_without_a_proc() -> None:
-    """There it cannot be seen whether Python has set LC_CTYPE; all else is the caller's."""
+def test_the_environment_of_the_commands_without_proc() -> None:
+    """Without /proc muinit cannot see whether Python has set LC_CTYPE; everything else is the caller's."""
     if os.geteuid() != 0:
         pytest.skip("only root can hide /proc")
     need("a PID namespace", why_no_namespace())
@@ -427,7 +428,7 @@ def test_the_environment_without_a_proc() -> None:
         assert done.stdout.decode().split() == entries
 
 
-# What setproctitle does: the place that /proc/self/environ shows is used for another text.
+# Does what setproctitle does: puts another text into the memory that /proc/self/environ shows.
 OVERWRITE = """\
 import ctypes, os
 fields = open("/proc/self/stat").read().rpartition(")")[2].split()
@@ -437,14 +438,14 @@ ctypes.memmove(start, b"agent: x=1", 10)
 """
 
 
-def test_the_environment_where_a_program_has_overwritten_it(tmp_path: Path) -> None:
+def test_the_environment_of_the_commands_where_a_module_has_overwritten_it(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(OVERWRITE)
     env = {"A": "1", "LC_ALL": "C", "PYTHONPATH": str(tmp_path), "B": "2"}
     out = said(MUINIT, "-q", "---", "/usr/bin/env", code=0, env=env).stdout
     assert out.splitlines() == [f"{name}={value}" for name, value in env.items()]
 
 
-# Before it executes argv[1:], it blocks, ignores, and is sent, signals.
+# Blocks some signals, ignores one and sends one to itself, and then executes argv[1:].
 SIGNALS = """\
 import os, signal, sys
 for number in (signal.SIGPIPE, signal.SIGXFSZ): signal.signal(number, signal.SIG_DFL)
@@ -472,7 +473,7 @@ def test_the_signals_of_the_commands_are_the_callers(blocked: str, pid1: bool) -
 
 
 def test_a_pending_signal_is_kept(pid1: bool) -> None:
-    """Blocked and pending when muinit starts, it is there when the other interpreter has started."""
+    """A signal that is blocked and pending when muinit starts is still pending after Python has started again."""
     prefix = [*(AS_INIT if pid1 else []), PYTHON, "-I", "-c", SIGNALS.format(blocked="[signal.SIGUSR1]")]
     with Run(
         ["sh", "-c", "trap 'echo USR1; exit 3' USR1; while :; do sleep .01; done"],
@@ -488,11 +489,11 @@ def test_a_pending_signal_is_kept(pid1: bool) -> None:
 
 
 def test_a_signal_that_comes_while_python_starts_again_is_kept(pid1: bool) -> None:
-    """From our first line on all are blocked, and stay blocked in the next interpreter."""
+    """On its first line muinit blocks all signals, and they stay blocked in the next interpreter."""
     for _ in range(20):
         with Run(["sleep", "60"], pid1=pid1, env={**CLEAN, "PYTHONPATH": "/nowhere"}) as it:
             init, _ = execed(it)
-            while not is_deaf(init):  # no sleep: it is blocked for some milliseconds
+            while not is_deaf(init):  # no sleep: the signals are blocked for only some milliseconds
                 pass
             os.kill(init, signal.SIGTERM)
             assert it.end() == 143
@@ -502,7 +503,7 @@ def test_a_signal_that_comes_while_python_starts_again_is_kept(pid1: bool) -> No
 
 
 def install(folder: Path, *packages: str) -> Path:
-    """Put packages of ours into a folder: all, or those named."""
+    """Copy muinit and the packages that it needs into a folder: all of them, or those named. Return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in packages or ("muinit", "statechart", "transitions", "six.py"):
         source = {
@@ -521,16 +522,16 @@ def install(folder: Path, *packages: str) -> Path:
     "where",
     ["user", "user, editable", "PYTHONPATH", "PYTHONPATH, two", "checkout", "checkout, user", "checkout, PYTHONPATH"],
 )
-def test_an_installation_in_the_users_place_keeps_working(where: str, pythonpath: str, tmp_path: Path) -> None:
-    """`pip install --user`, also with `-e`; PYTHONPATH; a checkout in the current folder.
+def test_an_installation_in_a_place_of_the_user_works(where: str, pythonpath: str, tmp_path: Path) -> None:
+    """The place is that of `pip install --user` (also with `-e`), PYTHONPATH, or a checkout in the current folder.
 
-    What else is there is not ours, and a program's own transitions.py does not stand for the library.
+    muinit uses nothing else in that place, and does not take a program's own transitions.py for the library.
     """
     user = install(tmp_path / "home/.local" / SITE, "six.py")
     checkout = install(tmp_path / "checkout", "muinit", "statechart")
     cwd = tmp_path / "cwd"
     cwd.mkdir()
-    unclear = {"six"} if where == "PYTHONPATH, two" else set()  # the library, which is elsewhere in PYTHONPATH, or not
+    unclear = {"six"} if where == "PYTHONPATH, two" else set()  # a fake six.py looks like the library
     path = (
         [str(fake(tmp_path / "app", *set(names("python -m", BASE)) - unclear))]
         if pythonpath == "fakes"
@@ -567,8 +568,8 @@ def test_an_installation_in_the_users_place_keeps_working(where: str, pythonpath
     assert not [mark for folder in (cwd, tmp_path / "app", tmp_path / "target") for mark in marks(folder)]
 
 
-def test_the_muinit_that_was_started_goes_on(tmp_path: Path) -> None:
-    """Not another one that is installed, too. Nothing else in its folder is used, whatever Python tries to import."""
+def test_the_muinit_that_was_started_is_the_one_that_runs(tmp_path: Path) -> None:
+    """No other installed muinit takes over, and nothing else in its folder is used, whatever Python tries to import."""
     folder = fake(install(tmp_path / "target"), "msvcrt")
     (folder / "statechart/__init__.py").write_text("print('its own', flush=True)")
     env = {**CLEAN, "PYTHONPATH": str(folder)}
@@ -578,8 +579,8 @@ def test_the_muinit_that_was_started_goes_on(tmp_path: Path) -> None:
     assert not marks(folder)
 
 
-def test_the_users_site_packages_are_not_ours(tmp_path: Path) -> None:
-    """Where muinit is installed elsewhere, a usercustomize is left behind."""
+def test_muinit_does_not_use_the_users_site_packages(tmp_path: Path) -> None:
+    """If muinit is installed elsewhere and there is a usercustomize, it executes Python again, without it."""
     user = tmp_path / "home/.local" / SITE
     target = install(tmp_path / "target")
     (install(user, "six.py") / "usercustomize.py").write_text(SITECUSTOMIZE)
@@ -594,10 +595,10 @@ def test_the_users_site_packages_are_not_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["-I"]])
-def test_a_zip_file(options: list[str], tmp_path: Path) -> None:
+def test_muinit_runs_from_a_zip_file(options: list[str], tmp_path: Path) -> None:
     source = install(tmp_path / "source")
     zipapp.create_archive(source, tmp_path / "muinit.pyz", main="muinit.__main__:run")
-    folder = fake(tmp_path / "app", *names("python -m", BASE))  # which Python has loaded for a zip file, too
+    folder = fake(tmp_path / "app", *names("python -m", BASE))  # for a zip file Python loads the same modules first
     for env in (CLEAN, {**CLEAN, "PYTHONPATH": str(folder)}):
         done = said(
             [BASE, *options, "../muinit.pyz"],
@@ -618,8 +619,8 @@ def test_a_zip_file(options: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "muinit", "nobody", "/nowhere/python3"])
-def test_whatever_the_interpreter_was_called(name: str, pid1: bool, tmp_path: Path) -> None:
-    """Python takes argv[0] for its path, and may find another program there, or none."""
+def test_the_name_of_the_interpreter_does_not_matter(name: str, pid1: bool, tmp_path: Path) -> None:
+    """Python takes argv[0] for its own path, and may find another program there, or none."""
     folder = fake(tmp_path, *names("PYTHONPATH", BASE))
     call = f"import os, sys; os.execv({PYTHON!r}, [{name!r} or 'x', *{MUINIT}, *sys.argv[2:]])"
     if name == "":
@@ -635,7 +636,7 @@ def test_whatever_the_interpreter_was_called(name: str, pid1: bool, tmp_path: Pa
 
 
 def test_an_interpreter_that_needs_pythonhome_goes_on(tmp_path: Path) -> None:
-    """Without PYTHONHOME it would not start: it is not executed, and the folders of the commands come last."""
+    """Python would not start without PYTHONHOME: muinit does not execute it and looks in the commands' folders last."""
     if os.geteuid() != 0:
         pytest.skip("only root can move Python away")
     if sys.base_prefix == "/usr":
@@ -669,7 +670,7 @@ def test_a_path_that_is_not_utf_8(tmp_path: Path) -> None:
 
 
 def test_an_execve_that_fails_is_not_fatal(tmp_path: Path) -> None:
-    """It says so, and goes on: the folders of the commands come last."""
+    """Instead of ending, muinit warns and looks in the folders of the commands last."""
     folder = fake(tmp_path, *names("PYTHONPATH"))
     script = "import posix\ndef execve(*_): raise OSError(7, 'Argument list too long')\nposix.execve = execve\n"
     (folder / "sitecustomize.py").write_text(script)
@@ -679,7 +680,7 @@ def test_an_execve_that_fails_is_not_fatal(tmp_path: Path) -> None:
     assert not marks(folder)
 
 
-def test_it_is_executed_once() -> None:
-    """Also where Python is a part of another program, which does not know `-I`."""
+def test_python_is_not_executed_again_and_again() -> None:
+    """It is executed at most once more, even if it is part of another program that does not know `-I`."""
     script = "import sys; sys.orig_argv[1:1] = ['-I']; from muinit import isolated; print(isolated._execute(set()))"
     assert said([PYTHON, "-c", script], code=0).stdout.endswith(" does not know -I\n")

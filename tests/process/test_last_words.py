@@ -1,4 +1,4 @@
-"""What muinit says at its exit, where, and in which colours; and what it says on the way if it is asked to."""
+"""What muinit says at its exit and, if asked, during the run; where it says this, and in which colours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TIME = r"[\d.]+ s"
 
 
 def test_quiet_and_verbose() -> None:
-    """Silent when all is well; one line for a failure; -q nothing; -v also when all is well. The last one counts."""
+    """A failure is one line, and none with -q; if all is well, only -v prints; of -q and -v the last one counts."""
     true, false = ["---", "true"], ["---", "false"]
     for options, command, lines in [
         ("", true, 0),
@@ -43,7 +43,7 @@ def test_quiet_and_verbose() -> None:
 
 
 def test_a_verbose_run_tells_its_story(run: Callable[..., Run]) -> None:
-    """A line for each start, end, adoption, reaped orphan and step; and the last line although it is exit 0."""
+    """It has a line for each start, end, adoption, reaped orphan and step, and the last line even at exit 0."""
     with run(kid("A", "orphan O,TERM=ignore", "TERM=exit 0"), kid("B", "USR1=exit 0"), options="-v -t 0.1") as it:
         it.ready("A", "B", "O")
         it.kill("B", signal.SIGUSR1)
@@ -67,8 +67,8 @@ def test_a_verbose_run_tells_its_story(run: Callable[..., Run]) -> None:
             assert any(re.fullmatch(f"muinit: {pattern}", line) for line in lines), (pattern, it.err)
 
 
-def test_orphans_that_come_and_go_are_told(run: Callable[..., Run]) -> None:
-    """Adopted and reaped while all commands run: nothing is done about it, and -v says who it was."""
+def test_orphans_that_come_and_go_are_reported(run: Callable[..., Run]) -> None:
+    """While all commands run, an orphan is adopted and reaped without further effect, and -v names it."""
     with run(["sh", "-c", "(sh -c 'exit 7' &); exec sleep 60"], kid("B"), options="-v") as it:
         it.ready("B")
         wait_for(lambda: re.search(r"^muinit: reaped pid \d+ \(sh\), which exited 7$", it.err, re.MULTILINE))
@@ -81,7 +81,7 @@ def test_orphans_that_come_and_go_are_told(run: Callable[..., Run]) -> None:
 
 
 def on_a_terminal(environment: dict[str, str], *commands: str) -> str:
-    """What muinit writes on a terminal that is its stderr."""
+    """What muinit writes if its stderr is a terminal."""
     master, slave = pty.openpty()
     clean = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     subprocess.run(
@@ -93,14 +93,14 @@ def on_a_terminal(environment: dict[str, str], *commands: str) -> str:
     )
     os.close(slave)
     said = b""
-    with suppress(OSError):  # EIO: the last one who had it open is gone
+    with suppress(OSError):  # EIO: no process has the terminal open any more
         while data := os.read(master, 65536):
             said += data
     os.close(master)
     return said.decode().replace("\r\n", "\n")
 
 
-def test_colours_on_a_terminal_alone_and_where_nobody_objects() -> None:
+def test_colours_are_used_only_on_a_terminal_and_can_be_switched_off() -> None:
     coloured = on_a_terminal({})
     assert re.search(r"\x1b\[2m +0\.\d{3} s\x1b\[0m  \x1b\[2m\[\*\]\x1b\[0m -> \x1b\[32mRUNNING\x1b\[0m  ", coloured)
     assert coloured.splitlines()[-1].startswith("muinit: exit 3: ")
@@ -114,8 +114,8 @@ def test_colours_on_a_terminal_alone_and_where_nobody_objects() -> None:
     assert shape.sub("", re.sub(r"\x1b\[\d*m", "", coloured)) == shape.sub("", plain), "nothing else is different"
 
 
-def test_a_coloured_line_that_is_cut_ends_its_colour() -> None:
-    """And what a command is called still moves no cursor."""
+def test_a_coloured_line_that_is_cut_switches_its_colour_off() -> None:
+    """An escape sequence in a command line still does not reach the terminal."""
     argv = ["---", "sh", "-c", "exit 0", "\x1b[2J"]
     said = on_a_terminal({}, *(argv * 200))
     assert "\x1b[2J" not in said
@@ -138,8 +138,8 @@ def test_the_last_line_has_less_than_2048_bytes() -> None:
 # --termination-log
 
 
-def test_the_termination_log_has_the_sentence(run: Callable[..., Run], tmp_path: Path) -> None:
-    """Also at exit 0, and where -q keeps it from stderr; in place of what stood there."""
+def test_the_termination_log_has_the_last_line(run: Callable[..., Run], tmp_path: Path) -> None:
+    """The log gets it also at exit 0, and if -q keeps it from stderr, in place of its old contents."""
     path = tmp_path / "log"
     for options, code in [("", 3), ("", 0), ("-q", 4), ("-v", 0)]:
         path.write_text("x" * 10_000)
@@ -151,7 +151,7 @@ def test_the_termination_log_has_the_sentence(run: Callable[..., Run], tmp_path:
 
 
 def test_the_termination_log_of_kubernetes() -> None:
-    """It is a file that the kubelet has made, /dev/termination-log."""
+    """It is the file /dev/termination-log, which the kubelet has made."""
     need("a mount namespace", why_no_namespace())
     script = 'mount -t tmpfs none /dev; : > /dev/termination-log; "$@"; cat /dev/termination-log'
     argv = [*UNSHARE, "--mount", "sh", "-ec", script, "sh", *MUINIT, "--termination-log", "---", "true"]
@@ -159,13 +159,13 @@ def test_the_termination_log_of_kubernetes() -> None:
     assert re.fullmatch(rf"exit 0: no command failed; pid \d+ \(true\) exited 0 after {TIME}", done.stdout)
 
 
-def test_a_termination_log_where_muinit_was_started(tmp_path: Path) -> None:
-    """Although it has left that directory."""
+def test_a_relative_path_of_a_termination_log_counts_from_where_muinit_was_started(tmp_path: Path) -> None:
+    """It counts from there although muinit has left that directory."""
     subprocess.run([*MUINIT, "--termination-log=here", "---", "true"], cwd=tmp_path, check=True)
     assert (tmp_path / "here").read_text().startswith("exit 0: ")
 
 
-def test_a_termination_log_that_cannot_be_written_is_one_warning(run: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_termination_log_that_cannot_be_written_causes_one_warning(run: Callable[..., Run], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path, why in [
         ("/nowhere/log", "No such file or directory"),
@@ -190,10 +190,10 @@ def test_a_termination_log_in_a_directory_that_is_gone(tmp_path: Path) -> None:
     assert done.stderr.count("muinit: warning: cannot write the termination log log: No such file or directory\n") == 1
 
 
-def test_the_termination_log_has_4096_bytes_at_most_and_no_half_letters(tmp_path: Path) -> None:
-    """The kubelet reads no more (kubernetes.io: Customizing the termination message)."""
+def test_the_termination_log_has_at_most_4096_bytes_and_no_broken_characters(tmp_path: Path) -> None:
+    """The kubelet reads at most 4096 bytes (kubernetes.io: Customizing the termination message)."""
     log = TerminationLog(str(tmp_path / "log"))
-    for before in range(3):  # of three bytes to a letter one cut falls between two letters, and two into one
+    for before in range(3):  # characters of three bytes: one cut is between two of them, two cuts are inside one
         log.write("x" * before + "\u20ac" * 2000)
         text = (tmp_path / "log").read_text()
         assert text == "x" * before + "\u20ac" * ((4096 - before) // 3)
@@ -215,7 +215,7 @@ def test_a_termination_log_that_is_stdout_is_not_emptied(name: str, tmp_path: Pa
 
 
 def test_a_termination_log_follows_no_link(run: Callable[..., Run], tmp_path: Path) -> None:
-    """A command has planted it, in this life of the container or in the one before. The run goes on."""
+    """A command may have planted a link in this or an earlier run of the container; muinit warns and goes on."""
     victim, log = tmp_path / "victim", tmp_path / "log"
     victim.write_text("precious")
     options = f"--termination-log={log}"
@@ -248,8 +248,8 @@ def test_a_termination_log_follows_no_link(run: Callable[..., Run], tmp_path: Pa
     assert victim.read_text() == "precious"
 
 
-def test_a_termination_log_in_a_fifo(tmp_path: Path) -> None:
-    """Its reader may come while muinit runs."""
+def test_a_termination_log_can_be_a_fifo(tmp_path: Path) -> None:
+    """The reader of the FIFO may come while muinit runs."""
     os.mkfifo(tmp_path / "log")
     with Run(kid("A", "TERM=exit 3"), options="--termination-log=log", cwd=tmp_path) as it:
         it.ready("A")
@@ -260,7 +260,7 @@ def test_a_termination_log_in_a_fifo(tmp_path: Path) -> None:
         os.close(reader)
 
 
-def test_a_descriptor_that_is_the_log_and_the_trace(tmp_path: Path) -> None:
+def test_the_log_and_the_trace_can_be_one_descriptor(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as out:
         number = out.fileno()
         argv = [*MUINIT, f"--trace-file={number}", f"--termination-log=/dev/fd/{number}", "---", "true"]
@@ -269,7 +269,7 @@ def test_a_descriptor_that_is_the_log_and_the_trace(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text().splitlines()[-1].startswith("exit 0: ")
 
 
-def test_a_termination_log_that_takes_a_part_is_a_warning(tmp_path: Path) -> None:
+def test_a_termination_log_that_takes_only_a_part_causes_a_warning(tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
 
@@ -286,7 +286,7 @@ def test_wrong_usage_is_in_the_termination_log(tmp_path: Path) -> None:
     assert done.stderr.startswith("muinit: -t 'soon': expected seconds")
 
 
-def test_what_a_process_calls_itself_stays_in_its_line(tmp_path: Path) -> None:
+def test_a_line_break_in_the_name_of_a_process_is_escaped(tmp_path: Path) -> None:
     script = (
         "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('/proc/self/comm', 'w').write('a\\nb');"
         "print('A ready', os.getpid(), flush=True); signal.pause()"
@@ -315,7 +315,7 @@ def test_an_internal_error_is_in_the_termination_log(tmp_path: Path) -> None:
     assert done.stderr == f"muinit: {path.read_text()}\n"
 
 
-# What only reports stops nobody
+# An error in what only reports stops nothing
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_an_internal_error_is_in_the_termination_log(tmp_path: Path) -> None:
         ("", "from muinit import oom; oom.kills = bug", "the OOM counter"),
     ],
 )
-def test_an_error_in_what_only_reports_is_said_once_and_stops_nobody(options: str, broken: str, what: str) -> None:
+def test_an_error_in_a_report_is_said_once_and_stops_nothing(options: str, broken: str, what: str) -> None:
     script = (
         "import sys; from muinit import __main__ as m\n"
         "def bug(*_, **__): raise RuntimeError('a bug')\n"
@@ -357,7 +357,7 @@ def test_an_error_in_what_only_reports_is_said_once_and_stops_nobody(options: st
     assert f"muinit: warning: an error in muinit ends {what}: " in done.stderr
 
 
-def test_names_that_cannot_be_read_stop_nobody() -> None:
+def test_an_error_in_reading_names_stops_nothing() -> None:
     script = (
         "import sys; from muinit import __main__ as m; from muinit.kernel import Kernel\n"
         "def bug(*_): raise RuntimeError('a bug')\n"
@@ -375,7 +375,7 @@ def test_names_that_cannot_be_read_stop_nobody() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_stderr_that_is_broken_stops_nobody() -> None:
+def test_an_error_in_writing_to_stderr_stops_nothing() -> None:
     script = (
         "import sys; from muinit import __main__ as m, stderr\n"
         "def bug(*_, **__): raise RuntimeError('a bug')\n"
@@ -386,7 +386,7 @@ def test_a_stderr_that_is_broken_stops_nobody() -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
-def test_one_reader_that_is_broken_is_no_loss_for_the_others(tmp_path: Path) -> None:
+def test_an_error_in_one_report_does_not_affect_the_others(tmp_path: Path) -> None:
     script = (
         "import sys; from muinit import __main__ as m\n"
         "from statechart.words.story import Story\n"

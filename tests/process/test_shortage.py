@@ -1,4 +1,4 @@
-"""When something runs out: never a hang, never a lost status, nobody left behind."""
+"""When something runs out, muinit never hangs, loses no exit status and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIDS = Path("/sys/fs/cgroup/pids")
 
 
 def test_fork_fails_for_the_third_of_five_commands() -> None:
-    """The process limit of a cgroup, as container engines set it: fork fails with EAGAIN."""
+    """At the process limit of a cgroup, which container engines set, fork fails with EAGAIN."""
     need(
         "a pids cgroup",
         "" if os.access(PIDS, os.W_OK) and (PIDS / "cgroup.procs").exists() else f"no {PIDS} to write to",
@@ -41,7 +41,7 @@ def test_fork_fails_for_the_third_of_five_commands() -> None:
 
 @pytest.mark.parametrize("limit", range(3, 14))
 def test_no_descriptors_left(limit: int) -> None:
-    """Whatever the limit, it works or it says that it cannot; it never hangs, and leaves nobody behind."""
+    """Whatever the limit, muinit works or says that it cannot; it never hangs and leaves no process behind."""
 
     def scarce() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
@@ -68,13 +68,13 @@ def test_a_hundred_thousand_signals_in_a_burst() -> None:
 
 
 ORPHANS = 10_000
-# Forks of a small shell, without exec: each waits for a writer that never comes.
+# Each orphan is a fork of a small shell, without exec. It waits for a writer that never comes.
 LITTER = f"i=0; while [ $i -lt {ORPHANS} ]; do ( (read x < fifo) & ); i=$((i + 1)); done; exit 5"
 
 
 @pytest.mark.timeout(300)
 def test_ten_thousand_orphans(tmp_path: Path) -> None:
-    """They are left behind while the command runs; when it ends they all get their SIGTERM."""
+    """The command leaves them behind while it runs; when it ends, all of them get SIGTERM."""
     os.mkfifo(tmp_path / "fifo")
     with Run(["sh", "-c", LITTER], options="-t 60 --trace-states", cwd=tmp_path) as it:
         assert it.process.wait(280) == 5
@@ -82,7 +82,7 @@ def test_ten_thousand_orphans(tmp_path: Path) -> None:
         assert "timeout" not in it.err
 
 
-# Forks and exits for ever, deaf to SIGTERM: who lists it and then signals what was listed comes too late.
+# Forks and exits forever, and ignores SIGTERM. A pid that was read from a list is dead by the time it is signalled.
 COMET = """
 import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -93,12 +93,12 @@ while True:
 """
 
 
-def test_who_forks_faster_than_it_can_be_listed(pid1: bool) -> None:
+def test_a_process_that_forks_faster_than_it_can_be_listed_is_killed(pid1: bool) -> None:
     with Run([sys.executable, "-I", "-S", "-c", COMET], options="-t 0.2", pid1=pid1) as it:
         assert it.end() == 0
 
 
-def test_a_daemon_that_keeps_our_stdout_open_does_not_hold_us() -> None:
+def test_a_daemon_that_keeps_stdout_open_does_not_make_muinit_wait() -> None:
     with Run(kid("A", "orphan B,TERM=ignore,setsid", "TERM=exit 0"), options="-k TERM -t 0.1") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -108,8 +108,8 @@ def test_a_daemon_that_keeps_our_stdout_open_does_not_hold_us() -> None:
         wait_for(lambda: not it.survivors())
 
 
-def test_nohup() -> None:
-    """HUP, ignored by the caller, neither stops us nor reaches the commands, which find it ignored."""
+def test_muinit_under_nohup_ignores_hup() -> None:
+    """The caller ignores HUP, so it neither stops muinit nor reaches the commands, which start with HUP ignored."""
     argv = ["nohup", *MUINIT, "---", *kid("A", "INT=say", "TERM=exit 4")]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None

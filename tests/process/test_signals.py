@@ -1,4 +1,4 @@
-"""The vocabulary of signals against the standard library's, and the self-pipe against the kernel."""
+"""The names of signals are compared with the standard library, and the self-pipe runs on the real kernel."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def test_every_name_that_is_printed_can_be_typed(number: int) -> None:
     assert signals.number(word.removeprefix("signal ")) == number
 
 
-def test_signals_that_came_before_we_looked_are_kept() -> None:
+def test_signals_that_came_before_muinit_looked_are_kept() -> None:
     assert kernel_says("me(15, 1); k.catch([1, 15]); print(k.wait(0), k.wait(0))") == "[1, 15] []"
 
 
 def test_pending_signals_come_lowest_number_first() -> None:
-    """As the kernel gives them: so TERM does not overtake the USR1 that was sent before it."""
-    everything = "sorted(signal.valid_signals() - {9, 19, 18})"  # CONT takes back TSTP, and TSTP CONT
+    """The kernel has the same order; it keeps TERM from overtaking a USR1 that was sent before it."""
+    everything = "sorted(signal.valid_signals() - {9, 19, 18})"  # CONT discards a pending TSTP, and TSTP a pending CONT
     script = f"k.catch({everything}); me(*reversed({everything})); print(k.wait(0) == {everything}, k.wait(0))"
     assert kernel_says(script) == "True []"
 
 
 def test_a_signal_sent_before_the_stop_is_taken_before_it() -> None:
-    """Sent while muinit waits, by two system calls in a row, sixty times."""
+    """Another process sends both signals while muinit waits, by two system calls in a row, sixty times."""
     script = (
         "k.catch([10, 15])\n"
         "wrong = 0\n"
@@ -56,7 +56,7 @@ def test_a_signal_sent_before_the_stop_is_taken_before_it() -> None:
 
 
 def test_tens_of_thousands_of_queued_signals_are_all_taken() -> None:
-    """As many as the kernel queues: more than 64 KiB, the usual size of a pipe, where the limit allows it."""
+    """As many are sent as the kernel queues: if the limit allows it, more than the 64 KiB that a pipe usually holds."""
     script = (
         "import resource\n"
         "k.catch([36])\n"
@@ -69,7 +69,7 @@ def test_tens_of_thousands_of_queued_signals_are_all_taken() -> None:
     assert kernel_says(script) == "True {36} True"
 
 
-def test_what_is_not_caught_stays_blocked() -> None:
+def test_a_signal_that_is_not_caught_stays_blocked() -> None:
     assert kernel_says("k.catch([1]); me(15, 1); print(k.wait(0), signal.sigpending() >= {15})") == "[1] True"
 
 
@@ -77,21 +77,21 @@ def test_real_time_signals_are_counted() -> None:
     assert kernel_says("k.catch([34]); me(34, 34, 34); print(k.wait(0))") == "[34, 34, 34]"
 
 
-def test_waiting_ends_with_its_time() -> None:
+def test_waiting_ends_when_its_time_has_run_out() -> None:
     assert kernel_says("k.catch([1]); t = k.now(); print(k.wait(0.05), 0.05 <= k.now() - t < 5)") == "[] True"
 
 
-def test_waiting_without_end_ends_with_a_signal() -> None:
+def test_waiting_without_a_time_ends_with_a_signal() -> None:
     assert kernel_says("k.catch([14]); signal.setitimer(signal.ITIMER_REAL, 0.05); print(k.wait(None))") == "[14]"
 
 
-def test_a_time_beyond_what_poll_takes_is_no_error() -> None:
+def test_a_time_that_is_too_long_for_poll_is_not_an_error() -> None:
     script = "k.catch([14]); signal.setitimer(signal.ITIMER_REAL, 0.05); print(k.wait(float('inf')), k.wait(0))"
     assert kernel_says(script) == "[14] []"
 
 
 def test_a_full_pipe_loses_no_signal() -> None:
-    """The pipe is full before TERM comes: its byte is dropped by the kernel, the signal is not lost."""
+    """If the pipe is full when TERM comes, the kernel drops its byte, but the signal is not lost."""
     script = (
         "import fcntl\n"
         "k.catch([1, 15])\n"

@@ -1,4 +1,4 @@
-"""When the last line is printed: no kill of ours is silent, a mistake is explained, an orderly end says nothing."""
+"""When muinit prints the last line: its kills are never silent, mistakes are explained, an orderly end is silent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import need
 Start = Callable[..., Run]
 
 
-def test_a_database_that_had_to_be_killed_is_told_at_exit_0(run: Start) -> None:
+def test_a_command_that_had_to_be_killed_is_reported_at_exit_0(run: Start) -> None:
     with run(kid("A", "USR1=exit 0"), kid("B", "TERM=say"), options="-t 0.1") as it:
         it.ready("A", "B")
         it.kill("A", signal.SIGUSR1)
@@ -48,8 +48,8 @@ def test_many_orphans_are_counted(run: Start) -> None:
 
 
 @pytest.mark.parametrize("options", ["-k KILL", "-q -t 0.1"])
-def test_it_is_silent_where_that_was_asked_for(run: Start, options: str) -> None:
-    """-k KILL is the user's choice and no news."""
+def test_a_kill_is_silent_if_the_user_asked_for_that(run: Start, options: str) -> None:
+    """With -k KILL the user has chosen the kill, so it is no news; -q silences everything."""
     with run(kid("A", "USR1=exit 0"), kid("B", "TERM=ignore"), options=options) as it:
         it.ready("A", "B")
         it.kill("A", signal.SIGUSR1)
@@ -59,7 +59,7 @@ def test_it_is_silent_where_that_was_asked_for(run: Start, options: str) -> None
 
 
 def test_an_orderly_end_is_silent(run: Start) -> None:
-    """Orphans too: they were asked, and they went."""
+    """Orphans that were asked to stop and did so are not reported either."""
     with run(kid("A", "USR1=exit 0"), kid("B", "orphan C", "orphan D,TERM=exit 3", "TERM=exit 0")) as it:
         it.ready("A", "B", "C", "D")
         it.kill("A", signal.SIGUSR1)
@@ -73,7 +73,7 @@ def test_an_orderly_end_is_silent(run: Start) -> None:
 
 @pytest.mark.parametrize("options", ["", "-v", "--trace-states"])
 def test_a_daemon_in_the_background_is_explained(run: Start, options: str) -> None:
-    """As nginx without "daemon off": it ends well, and everything is stopped."""
+    """Like nginx without "daemon off", the command exits with 0, and everything is stopped."""
     with run(kid("A", "kid B,TERM=exit 0", "USR1=exit 0"), options=options) as it:
         it.ready("A", "B")
         it.kill("A", signal.SIGUSR1)
@@ -85,7 +85,7 @@ def test_a_daemon_in_the_background_is_explained(run: Start, options: str) -> No
         assert "; a command must stay in the foreground)" in last
 
 
-def test_a_daemon_that_leaves_its_session(run: Start) -> None:
+def test_a_daemon_that_leaves_its_session_is_explained_too(run: Start) -> None:
     with run(["setsid", "-f", "sleep", "60"]) as it:
         assert it.end() == 0
         assert "may have gone to the background, because it left pid" in it.err
@@ -96,7 +96,7 @@ def test_an_orphan_that_was_there_before_is_not_blamed_on_a_later_end(run: Start
         it.ready("A", "B", "C")
 
         def adopted() -> bool:
-            it.signal(signal.SIGCONT)  # muinit looks when it wakes
+            it.signal(signal.SIGCONT)  # muinit looks for orphans when it wakes
             return "orphans_adopted" in it.err
 
         wait_for(adopted)
@@ -107,7 +107,7 @@ def test_an_orphan_that_was_there_before_is_not_blamed_on_a_later_end(run: Start
 
 
 def test_an_orphan_of_a_living_command_is_not_blamed_on_another(run: Start) -> None:
-    """It is in the process group of A."""
+    """The orphan is in the process group of A, so C did not leave it behind."""
     script = """trap 'sh -c "sleep 60 &"; echo A has one' USR2; echo A ready $$; while :; do sleep 60 & wait; done"""
     with run(["sh", "-c", script], kid("C", "USR1=exit 0")) as it:
         it.ready("A", "C")
@@ -119,7 +119,7 @@ def test_an_orphan_of_a_living_command_is_not_blamed_on_another(run: Start) -> N
         assert it.err == ""
 
 
-def test_a_child_that_we_had_from_our_caller_is_not_blamed() -> None:
+def test_a_child_inherited_from_the_caller_is_not_blamed_on_a_command() -> None:
     script = 'sleep 60 & exec "$@"'
     done = subprocess.run(
         ["sh", "-c", script, "sh", *MUINIT, "---", "true"], capture_output=True, text=True, check=False
@@ -127,7 +127,7 @@ def test_a_child_that_we_had_from_our_caller_is_not_blamed() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_told_to_stop_nobody_is_blamed(run: Start) -> None:
+def test_no_command_is_blamed_if_muinit_was_told_to_stop(run: Start) -> None:
     with run(kid("A", "TERM=exit 0", "kid B,TERM=exit 0")) as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -136,7 +136,7 @@ def test_told_to_stop_nobody_is_blamed(run: Start) -> None:
         assert it.err == ""
 
 
-def test_a_failure_is_not_a_background(run: Start) -> None:
+def test_a_command_that_fails_is_not_said_to_be_in_the_background(run: Start) -> None:
     with run(kid("A", "kid B", "USR1=exit 3")) as it:
         it.ready("A", "B")
         it.kill("A", signal.SIGUSR1)
@@ -159,7 +159,7 @@ HOG = [sys.executable, "-I", "-S", "-c", "bytearray(1 << 30)"]
 
 @pytest.fixture
 def cgroup() -> str:
-    """The name of a memory cgroup of version 1 with a limit; the first test makes it, the end removes it."""
+    """The name for a memory cgroup of version 1 with a limit. `in_cgroup` makes it and removes it."""
     name = f"muinit-test-{os.getpid()}"
     probe = f'{CGROUP}\nrmdir "$here"'
     done = subprocess.run([*PRIVATE, probe, "sh", name], capture_output=True, text=True, check=False, timeout=PATIENCE)
@@ -168,7 +168,7 @@ def cgroup() -> str:
 
 
 def in_cgroup(name: str, before: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a new cgroup, after a shell's command that is in it already."""
+    """Run a command in a new cgroup, after `before`, which is a shell command in the same cgroup."""
     script = f"""{CGROUP}
 set +e
 sh -c 'echo $$ > "$0/cgroup.procs"; {before}; exec "$@"' "$here" "$@"
@@ -180,15 +180,15 @@ exit $code
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE * 3)
 
 
-def test_an_oom_kill_is_told(cgroup: str) -> None:
+def test_an_oom_kill_is_reported(cgroup: str) -> None:
     done = in_cgroup(cgroup, "true", *MUINIT, "---", *HOG, "---", "sleep", "60")
     assert done.returncode == 137, done.stderr
     assert "died of SIGKILL (137) after " in done.stderr
     assert " (the kernel has counted an OOM kill in this cgroup), so muinit stopped the rest: " in done.stderr
 
 
-def test_an_old_oom_kill_explains_no_new_death(cgroup: str) -> None:
-    """The counter belongs to the cgroup, and a restarted container can have the same one."""
+def test_an_old_oom_kill_does_not_explain_a_new_death(cgroup: str) -> None:
+    """The counter belongs to the cgroup, and a restarted container can be in the same cgroup."""
     hog = " ".join(f"'{word}'" for word in HOG).replace("'", '"')
     done = in_cgroup(cgroup, f'{hog}; cat "$0/memory.oom_control" >&2', *MUINIT, "---", "sh", "-c", "kill -9 $$")
     assert "\noom_kill 1\n" in done.stderr
@@ -203,11 +203,11 @@ def test_an_old_oom_kill_explains_no_new_death(cgroup: str) -> None:
         (b"oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", 2),
     ],
 )
-def test_both_versions_of_the_counter(data: bytes, number: int) -> None:
+def test_the_counter_is_read_in_both_versions_of_cgroups(data: bytes, number: int) -> None:
     assert oom.counted(data) == number
 
 
 @pytest.mark.parametrize("data", [b"", b"oom_kill", b"oom_kill \n", b"oom_kill x\n", b"oom_kill_disable 0\n"])
-def test_what_has_no_counter(data: bytes) -> None:
+def test_data_without_a_counter_is_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"oom_kill|invalid literal|index"):
         oom.counted(data)

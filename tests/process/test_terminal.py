@@ -1,4 +1,4 @@
-"""muinit on a real terminal: a pty with a session of its own, and a shell with job control around it."""
+"""muinit on a real terminal: a pty with its own session, with and without a shell that has job control."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ BASH = ["bash", "--norc", "--noprofile", "-i"]
 
 
 class Screen:
-    """A program that leads a session on a terminal; we are the keyboard and the eyes.
+    """A program that leads a session on a terminal. The test types on its keyboard and reads its screen.
 
-    With `ctty` false it leads a session without one, and the terminal is its standard input, output and error alone.
+    If `ctty` is false, the session has no controlling terminal: the terminal is only its stdin, stdout and stderr.
     """
 
     def __init__(self, *argv: str, ctty: bool = True) -> None:
@@ -43,7 +43,7 @@ class Screen:
                 **os.environ,
                 "PS1": "shell> ",
                 "TERM": "dumb",
-                "LC_ALL": "C.UTF-8",  # bash tells of stopped jobs in the user's language
+                "LC_ALL": "C.UTF-8",  # bash reports stopped jobs in the user's language
                 "PATH": os.path.dirname(MUINIT[0]) + ":" + os.environ["PATH"],
             },
         )
@@ -53,9 +53,10 @@ class Screen:
         os.write(self.master, text.encode())
 
     def see(self, pattern: str) -> re.Match[str]:
-        """Wait until this stands on the screen; what was before it is forgotten.
+        """Wait until this is on the screen, and forget everything up to its end.
 
-        The word of a kid ends its line: a shell shows command lines, and they have those words too.
+        A pattern for what a kid says includes the end of the line: a shell also shows command lines, which contain the
+        same words.
         """
         deadline = time.monotonic() + PATIENCE
         while not (found := re.search(pattern, self.seen)):
@@ -63,7 +64,7 @@ class Screen:
             assert ready, f"did not see {pattern!r}, but {self.seen!r}"
             try:
                 self.seen += os.read(self.master, 65536).decode()
-            except OSError as error:  # the last process that had the terminal open is gone
+            except OSError as error:  # no process has the terminal open any more
                 raise AssertionError(f"did not see {pattern!r}, but {self.seen!r}") from error
         self.seen = self.seen[found.end() :]
         return found
@@ -72,8 +73,8 @@ class Screen:
         return os.tcgetpgrp(self.master)
 
     def end(self) -> int:
-        """Wait for the end: the exit status, as a shell would say it."""
-        while True:  # a session leader's exit waits for its output to be read
+        """Wait for the end, and return the exit status as a shell would show it."""
+        while True:  # a session leader cannot exit until its output is read
             with suppress(OSError, subprocess.TimeoutExpired):
                 while select.select([self.master], [], [], 0)[0]:
                     self.seen += os.read(self.master, 65536).decode()
@@ -105,10 +106,11 @@ def screen() -> Iterator[Callable[..., Screen]]:
 
 @pytest.fixture
 def muinit(pid1: bool, screen: Callable[..., Screen]) -> Callable[..., Screen]:
-    """Start muinit on a terminal: as a session leader, and as PID 1."""
+    """Start muinit on a terminal. A test runs twice: once as a session leader, once as PID 1."""
     if not pid1:
         return partial(screen, *MUINIT)
-    # As container engines do it: PID 1 leads a session that has the terminal. Only root could take it from another one.
+    # As in a container, PID 1 leads the session that has the terminal. No other session may have it before: only root
+    # could take it away.
     return partial(screen, *AS_INIT, "setsid", "--ctty", *MUINIT, ctty=False)
 
 
@@ -119,7 +121,7 @@ def test_the_first_command_reads_the_terminal(muinit: Callable[..., Screen]) -> 
     assert it.end() == 3
 
 
-def test_the_others_read_nothing(muinit: Callable[..., Screen]) -> None:
+def test_the_other_commands_read_nothing(muinit: Callable[..., Screen]) -> None:
     it = muinit("---", "sleep", "60", "---", "sh", "-c", "cat; echo end of input; exit 4")
     it.see("end of input")
     assert it.end() == 4
@@ -132,7 +134,7 @@ def test_a_command_that_ended_because_it_read_nothing_is_explained(muinit: Calla
 
 
 def test_ctrl_c_arrives_exactly_once(muinit: Callable[..., Screen]) -> None:
-    """At the command that owns the terminal, from the terminal: muinit must not add one."""
+    """The command in the foreground gets SIGINT from the terminal, and muinit must not send another one."""
     it = muinit("---", *kid("A", "INT=say", "QUIT=exit 5"), "---", *kid("B", "INT=say"))
     it.see("A ready|B ready")
     it.see("A ready|B ready")
@@ -145,7 +147,7 @@ def test_ctrl_c_arrives_exactly_once(muinit: Callable[..., Screen]) -> None:
     assert "INT" not in it.seen
 
 
-def test_ctrl_c_that_kills_is_told(muinit: Callable[..., Screen]) -> None:
+def test_a_death_by_ctrl_c_counts(muinit: Callable[..., Screen]) -> None:
     it = muinit("---", *kid("A"), "---", *kid("B", "TERM=exit 0"))
     it.see("ready")
     it.see("ready")
@@ -185,7 +187,7 @@ def test_bash_under_muinit_has_job_control(muinit: Callable[..., Screen]) -> Non
     assert it.end() == 7
 
 
-def test_muinit_that_nobody_can_continue_undoes_ctrl_z(muinit: Callable[..., Screen]) -> None:
+def test_muinit_undoes_ctrl_z_if_no_shell_can_continue_it(muinit: Callable[..., Screen]) -> None:
     it = muinit("--trace-states", "---", *kid("A", "CONT=say", "TERM=exit 6"))
     it.see("A ready")
     it.type("\x1a")
@@ -196,7 +198,7 @@ def test_muinit_that_nobody_can_continue_undoes_ctrl_z(muinit: Callable[..., Scr
     assert it.end() == 6
 
 
-# With a shell around it that has job control.
+# Under a shell that has job control
 
 
 @pytest.fixture
@@ -248,7 +250,7 @@ def test_bg_resumes_the_commands_without_the_terminal(shell: Screen) -> None:
 
 
 def test_in_the_background_muinit_is_never_stopped(shell: Screen) -> None:
-    """Its first command is, if it reads: so it is with every job. A shell tells a job that runs nothing of `fg`."""
+    """Its first command is stopped if it reads, as any job is; a shell does not tell a running job about `fg`."""
     shell.type("stty tostop; muinit --trace-states --- sh -c 'read word; echo got $word; exit 3' &\n")
     pid = int(shell.see(r"start: pid (\d+) \(sh")[1])  # written from the background, with TOSTOP set
     wait_for(lambda: status(pid)["State"].startswith("T"))
@@ -268,7 +270,7 @@ def test_in_the_background_muinit_is_never_stopped(shell: Screen) -> None:
     shell.see("status 3\r\n")
 
 
-def test_the_foreground_is_given_back(shell: Screen) -> None:
+def test_the_foreground_is_given_back_to_the_shell(shell: Screen) -> None:
     shell.type("muinit --- true; read word; echo then $word\n")
     shell.type("again\n")
     shell.see("then again\r\n")
@@ -279,8 +281,8 @@ def test_the_foreground_is_given_back(shell: Screen) -> None:
     ["", "Loop._arrived = lambda *_: 1 / 0"],
     ids=["it gives up", "an internal error"],
 )
-def test_the_foreground_is_taken_back_from_a_command_that_lives(screen: Callable[..., Screen], bug: str) -> None:
-    """A shell without job control takes nothing back itself: in the background its read would fail."""
+def test_the_foreground_is_taken_back_from_a_command_that_is_alive(screen: Callable[..., Screen], bug: str) -> None:
+    """A shell without job control does not take it back itself, and could not read in the background."""
     script = f"import sys; from muinit import __main__ as m; from muinit.loop import Loop\n{bug}\nsys.exit(m.main())"
     shell = ["sh", "-c", '"$@"; echo code $?; read word; echo then $word', "sh"]
     commands = ["---", *kid("A", "TERM=ignore"), "---", *kid("B", "TERM=ignore", "USR1=exit 0")]
@@ -301,7 +303,7 @@ def test_the_foreground_is_taken_back_from_a_command_that_lives(screen: Callable
 
 
 def test_pid_1_in_a_group_of_another_namespace_takes_the_terminal_back(screen: Callable[..., Screen]) -> None:
-    """Its group has no number here, 0 says getpgrp(2), so it must make its own before it gives the terminal away."""
+    """Its group has no number here (getpgrp(2) returns 0), so it makes its own before it gives the terminal away."""
     need("a PID namespace", why_no_namespace())
     it = screen(
         *AS_INIT, *MUINIT, "-t", "60", "---", *kid("A", "USR1=exit 0"), "---", *kid("B", "INT=exit 0", "TERM=say")
@@ -348,7 +350,7 @@ def test_ctrl_z_suspends_the_pipeline_that_muinit_is_part_of(shell: Screen) -> N
     shell.see("shell> ")
 
 
-def test_sigtstp_to_muinit_suspends_it_and_its_commands_alone(shell: Screen) -> None:
+def test_sigtstp_to_muinit_suspends_only_it_and_its_commands(shell: Screen) -> None:
     shell.type(f"(muinit {words(kid('A', 'CONT=say', 'TERM=exit 4'))} < /dev/null; echo then) | cat &\n")
     pid = int(shell.see(r"A ready (\d+)\r\n")[1])
     init = int(status(pid)["PPid"])
@@ -363,8 +365,8 @@ def test_sigtstp_to_muinit_suspends_it_and_its_commands_alone(shell: Screen) -> 
     shell.see("then")
 
 
-def test_no_terminal_no_difference() -> None:
-    """With anything else on stdin all commands read it, as they always did."""
+def test_without_a_terminal_all_commands_read_stdin() -> None:
+    """If stdin is not a terminal, all commands get it unchanged."""
     argv = [
         *MUINIT,
         "---",

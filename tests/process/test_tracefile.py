@@ -1,4 +1,4 @@
-"""--trace-file: what it holds, and that nothing about its reader ever holds muinit."""
+"""--trace-file: what the trace contains, and that muinit never waits for its reader."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.process.test_anywhere import PROCESS, within
 
 
 def test_a_run_is_written_down(run: Callable[..., Run], tmp_path: Path) -> None:
-    """Each kind of event is a line by the schema, and the machine makes the same of them when they are replayed."""
+    """Each kind of event is a line that follows the schema, and a replay leads to the same states and effects."""
     path = tmp_path / "run.jsonl"
     family = kid("A", "USR1=say", "TERM=say", "INT=exit 4", "orphan O,USR1=say,TERM=ignore,INT=ignore")
     other = kid("B", "USR1=say", "TERM=exit 7")
@@ -56,8 +56,8 @@ def test_a_run_is_written_down(run: Callable[..., Run], tmp_path: Path) -> None:
         assert end["exit"] == 7
 
 
-def test_a_file_that_was_emptied_meanwhile_has_no_hole(tmp_path: Path) -> None:
-    """As logrotate does it with copytruncate: what comes then stands at the beginning, not where it would have been."""
+def test_a_file_that_is_emptied_during_the_run_has_no_hole(tmp_path: Path) -> None:
+    """With copytruncate logrotate empties a file; the next line is written at its beginning, not at the old offset."""
     path = tmp_path / "run.jsonl"
     with Run(kid("A", "INT=say", "TERM=exit 3"), options=f"--trace-file {path}") as it:
         it.ready("A")
@@ -70,7 +70,7 @@ def test_a_file_that_was_emptied_meanwhile_has_no_hole(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b'{"t":')
 
 
-def test_people_and_machines_are_told_the_same(tmp_path: Path) -> None:
+def test_people_and_programs_are_told_the_same(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     options = f"-q -t 0.1 --trace-states --trace-file {path}"
     with Run(kid("A", "exit 3"), kid("B", "TERM=ignore"), options=options) as it:
@@ -80,7 +80,7 @@ def test_people_and_machines_are_told_the_same(tmp_path: Path) -> None:
         assert len(told) > 3
 
 
-def test_the_end_of_time_is_null(tmp_path: Path) -> None:
+def test_an_infinite_timeout_is_null(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     with Run(kid("A", "TERM=exit 0"), options=f"-t inf --trace-file {path}") as it:
         it.ready("A")
@@ -91,7 +91,7 @@ def test_the_end_of_time_is_null(tmp_path: Path) -> None:
     assert events[0]["effects"][1] == {"effect": "clock", "seconds": None}
 
 
-def test_whatever_a_command_line_is_a_line_is_ascii(tmp_path: Path) -> None:
+def test_a_line_is_ascii_whatever_the_command_line_contains(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     argv = ["sh", "-c", "exit 0", "a\nb", "\udcff\udc80", "\u2028</script>", "\x1b[2J"]
     subprocess.run([*MUINIT, "--trace-file", path, "---", *argv], check=True)
@@ -99,8 +99,8 @@ def test_whatever_a_command_line_is_a_line_is_ascii(tmp_path: Path) -> None:
     assert traces.of(path)[0]["commands"][0]["argv"] == argv
 
 
-def test_each_line_is_there_at_once(tmp_path: Path) -> None:
-    """What a SIGKILL to muinit leaves behind is whole."""
+def test_each_line_is_written_at_once(tmp_path: Path) -> None:
+    """A trace is complete up to the moment at which muinit gets SIGKILL."""
     path = tmp_path / "run.jsonl"
     with Run(kid("A", "USR1=say"), options=f"-s USR1 --trace-file {path}") as it:
         it.ready("A")
@@ -126,7 +126,7 @@ def test_an_old_trace_is_replaced(tmp_path: Path) -> None:
 # A descriptor
 
 
-def test_a_descriptor_that_was_given_is_not_passed_on() -> None:
+def test_a_descriptor_for_the_trace_is_not_passed_on_to_the_commands() -> None:
     reader, writer = os.pipe()
     look = ["sh", "-c", f"readlink /proc/self/fd/{writer} || true"]
     argv = [*MUINIT, "--trace-file", str(writer), "---", *look]
@@ -146,7 +146,7 @@ NAMES_OF_STDOUT = [
 
 
 def as_init(name: str) -> list[str]:
-    """What makes muinit PID 1 where its descriptor is named so."""
+    """A prefix that makes muinit PID 1, if this name of its descriptor requires that."""
     if "/1/" not in name:
         return []
     need("a PID namespace", why_no_namespace())
@@ -156,7 +156,7 @@ def as_init(name: str) -> list[str]:
 @pytest.mark.parametrize("name", ["1", *NAMES_OF_STDOUT])
 @pytest.mark.parametrize("mode", ["a", "r+"])
 def test_stdout_stays_what_it_was_for_the_commands(name: str, mode: str, tmp_path: Path) -> None:
-    """A file that is our stdout is not emptied, whatever it is called, and nobody writes over the other."""
+    """A trace to stdout, by any name, does not empty the file, and muinit and a command do not overwrite each other."""
     path = tmp_path / "out"
     path.write_text("before\n")
     (tmp_path / "link").symlink_to("/dev/stdout")
@@ -171,7 +171,7 @@ def test_stdout_stays_what_it_was_for_the_commands(name: str, mode: str, tmp_pat
 
 
 def test_stderr_is_not_stdout_although_both_are_one_file(tmp_path: Path) -> None:
-    """Each has a place of its own in it: one at the start, the other at the end."""
+    """Each has its own offset in the file: stdout is at the start, and stderr, which gets the trace, at the end."""
     (tmp_path / "out").write_text("before\n")
     script = 'exec "$@" 1<> out 2>> out'
     argv = ["sh", "-c", script, "sh", *MUINIT, "--trace-file=/proc/thread-self/fd/2", "---", "true"]
@@ -183,7 +183,7 @@ def test_stderr_is_not_stdout_although_both_are_one_file(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["/dev/stdin", "/proc/thread-self/fd/0", "in"])
 def test_stdin_is_not_written_to(name: str, tmp_path: Path) -> None:
-    """Opened anew, the file would be emptied, and the pipe be read from."""
+    """If muinit opened stdin again, it would empty the file, or take input from the pipe."""
     (tmp_path / "in").write_text("precious")
     with (tmp_path / "in").open() as file:
         argv = [*MUINIT, "--trace-file", name, "---", "true"]
@@ -193,18 +193,18 @@ def test_stdin_is_not_written_to(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/dev/stdin", "/proc/thread-self/fd/0"])
-def test_a_pipe_that_is_stdin_is_left_to_the_commands(name: str) -> None:
+def test_a_trace_to_a_pipe_that_is_stdin_is_refused(name: str) -> None:
     argv = [*MUINIT, "--trace-file", name, "---", "cat"]
     done = subprocess.run(argv, input="hello", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"muinit: --trace-file '{name}': not open for writing\n"
 
 
-# What a command may have put there
+# What a command may have put in the place of the file
 
 
-def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    """Command lines can have secrets in them. An old file too becomes one."""
+def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
+    """A trace contains command lines, which can hold secrets, so an old file is made private too."""
     for name, mode in (("new", None), ("old", 0o666), ("mine", 0o600)):
         path = tmp_path / name
         if mode is not None:
@@ -222,7 +222,7 @@ def test_a_file_that_cannot_be_made_private_is_refused(public_path: Path) -> Non
     path.touch()
     path.chmod(0o666)
     os.chown(path, 65534, 65534)
-    prefix = ["setpriv", "--bounding-set=-fowner", "--inh-caps=-fowner"]  # root as usual, but not as chmod(2) needs it
+    prefix = ["setpriv", "--bounding-set=-fowner", "--inh-caps=-fowner"]  # root, but without what chmod(2) needs here
     done = subprocess.run([*prefix, *MUINIT, "--trace-file", path, "---", "true"], stderr=subprocess.PIPE, check=False)
     why = "others can read it, and chmod 0600 failed: Operation not permitted"
     assert done.stderr.decode() == f"muinit: --trace-file '{path}': {why}\n"
@@ -282,7 +282,7 @@ def test_a_trap_is_refused(trap: Callable[[Path, Path], str], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("fd", [0, 1, 2])
-def test_a_closed_standard_descriptor_is_not_the_trace(fd: int, tmp_path: Path) -> None:
+def test_the_trace_does_not_take_the_number_of_a_closed_standard_descriptor(fd: int, tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     script = f"exec {fd}>&-; exec {MUINIT[0]} --trace-file {path} --- sh -c 'test ! -e /proc/self/fd/{fd}'"
     subprocess.run(["sh", "-c", script], check=True, stdin=subprocess.DEVNULL)
@@ -305,7 +305,7 @@ def fifo(tmp_path: Path) -> Path:
     return tmp_path / "fifo"
 
 
-def test_a_fifo_that_nobody_reads_holds_nothing(run: Callable[..., Run], tmp_path: Path) -> None:
+def test_muinit_does_not_wait_for_a_fifo_that_nobody_reads(run: Callable[..., Run], tmp_path: Path) -> None:
     with run(kid("A", "exit 3"), options=f"-q --trace-file {fifo(tmp_path)}") as it:
         assert it.end() == 3
         assert it.err == ""
@@ -341,7 +341,7 @@ def test_a_fifo_can_have_one_reader_after_another(tmp_path: Path) -> None:
 
 
 def full_pipe() -> tuple[int, int]:
-    """A pipe in which there is no room: both its ends."""
+    """Both ends of a pipe that is full."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with suppress(BlockingIOError):
@@ -352,8 +352,8 @@ def full_pipe() -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("place", ["with /proc", "no /proc"])
-def test_a_full_pipe_holds_nothing_and_what_waits_is_written_when_there_is_room(place: str) -> None:
-    """Without a /proc the pipe cannot be opened anew so that it does not block: muinit asks first."""
+def test_muinit_does_not_wait_for_a_full_pipe_and_writes_what_it_kept_when_there_is_room(place: str) -> None:
+    """Without /proc muinit cannot open the pipe again as non-blocking, so it asks before it writes."""
     prefix = []
     if place == "no /proc":
         need("a mount namespace", why_no_namespace())
@@ -372,8 +372,8 @@ def test_a_full_pipe_holds_nothing_and_what_waits_is_written_when_there_is_room(
     assert [entry["event"] for entry in entries[1:3]] == ["forward", "terminate"]
 
 
-def test_the_reader_goes_away(run: Callable[..., Run]) -> None:
-    """No SIGPIPE, no end: one warning, and the run goes on, also where -s names SIGPIPE."""
+def test_a_reader_that_goes_away_causes_one_warning(run: Callable[..., Run]) -> None:
+    """There is no SIGPIPE and no end, only one warning, and the run goes on, even if -s names SIGPIPE."""
     reader, writer = os.pipe()
     options = f"-s USR1,PIPE --trace-file {writer}"
     with run(kid("A", "USR1=say", "PIPE=say", "TERM=exit 0"), options=options, pass_fds=[writer]) as it:
@@ -388,14 +388,14 @@ def test_the_reader_goes_away(run: Callable[..., Run]) -> None:
         assert it.err == "muinit: warning: cannot write the trace: Broken pipe\n"
 
 
-def test_the_disk_is_full(run: Callable[..., Run]) -> None:
+def test_a_full_disk_causes_one_warning(run: Callable[..., Run]) -> None:
     with run(kid("A", "exit 3"), kid("B", "TERM=ignore"), options="-q -t 0.1 --trace-file /dev/full") as it:
         assert it.end() == 3
         assert it.err == "muinit: warning: cannot write the trace: No space left on device\n"
 
 
-def test_the_file_is_too_long_for_a_while(tmp_path: Path) -> None:
-    """What the limit does not let through is kept; when it is raised the trace is whole again."""
+def test_a_limit_on_the_size_of_the_file_may_be_raised_later(tmp_path: Path) -> None:
+    """What the limit does not let through is kept, and the trace is complete once the limit is raised."""
     path = tmp_path / "run.jsonl"
 
     def limit() -> None:
@@ -409,12 +409,12 @@ def test_the_file_is_too_long_for_a_while(tmp_path: Path) -> None:
         resource.prlimit(it.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         it.signal(signal.SIGTERM)
         assert it.end() == 143
-        # stderr is a file too
+        # the limit also applies to stderr, which is a file
         assert it.err.startswith("muinit: warning: cannot write the trace: File too large\n")
     assert traces.of(path)[-1]["exit"] == 143
 
 
-def test_what_cannot_be_kept_is_counted() -> None:
+def test_lines_that_cannot_be_kept_are_counted() -> None:
     reader, writer = full_pipe()
     said: list[str] = []
     file = TraceFile(os.dup(writer), said.append)
@@ -438,8 +438,8 @@ def test_what_cannot_be_kept_is_counted() -> None:
     os.close(writer)
 
 
-def test_a_line_may_be_longer_than_what_is_kept() -> None:
-    """A command line can be: without the header a trace would be worth nothing."""
+def test_a_single_line_may_be_longer_than_what_is_kept() -> None:
+    """A command line can be that long, and without the header a trace would be worth nothing."""
     reader, writer = full_pipe()
     file = TraceFile(os.dup(writer), print)
     file.line({"header": "x" * 1_000_000})
@@ -453,7 +453,7 @@ def test_a_line_may_be_longer_than_what_is_kept() -> None:
     os.close(writer)
 
 
-def test_an_end_that_is_not_written_is_said() -> None:
+def test_an_end_that_cannot_be_written_is_reported() -> None:
     reader, writer = full_pipe()
     with Run(kid("A", "exit 3"), options=f"-q --trace-file {writer}", pass_fds=[writer]) as it:
         assert it.end() == 3
@@ -462,7 +462,7 @@ def test_an_end_that_is_not_written_is_said() -> None:
     os.close(writer)
 
 
-def test_a_trace_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
+def test_a_trace_with_a_gap_is_replayed_up_to_the_gap(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     with Run(kid("A", "exit 3"), kid("B"), options=f"-q --trace-file {path}") as it:
         assert it.end() == 3
@@ -486,7 +486,7 @@ def test_a_trace_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
         ("/proc/self/status/x", "Not a directory"),
     ],
 )
-def test_a_trace_that_cannot_be_written_is_said_before_anything_starts(path: str, why: str, tmp_path: Path) -> None:
+def test_a_trace_that_cannot_be_written_is_reported_before_anything_starts(path: str, why: str, tmp_path: Path) -> None:
     log, started = tmp_path / "log", tmp_path / "started"
     argv = [*MUINIT, "--trace-file", path, f"--termination-log={log}", "---", "touch", str(started)]
     with open("/dev/null") as nothing:
@@ -498,8 +498,8 @@ def test_a_trace_that_cannot_be_written_is_said_before_anything_starts(path: str
 
 
 @pytest.mark.parametrize("fd", range(3, 12))
-def test_a_descriptor_of_muinits_own_cannot_be_named(fd: int) -> None:
-    """The self-pipe, for one: a trace in it would be read as signals."""
+def test_a_descriptor_that_muinit_opened_itself_cannot_be_named(fd: int) -> None:
+    """The self-pipe is such a descriptor: muinit would read a trace in it as signals."""
     done = subprocess.run(
         [*MUINIT, "--trace-file", str(fd), "---", "true"], capture_output=True, text=True, check=False
     )
@@ -507,8 +507,8 @@ def test_a_descriptor_of_muinits_own_cannot_be_named(fd: int) -> None:
 
 
 @pytest.mark.parametrize("fd", range(3, 6))
-def test_the_termination_log_is_not_a_descriptor_that_can_be_named(fd: int, tmp_path: Path) -> None:
-    """Although it is open by then."""
+def test_the_descriptor_of_the_termination_log_cannot_be_named(fd: int, tmp_path: Path) -> None:
+    """It is already open when muinit opens the trace."""
     argv = [*MUINIT, f"--termination-log={tmp_path}/log", "--trace-file", str(fd), "---", "true"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, f"muinit: --trace-file '{fd}': Bad file descriptor\n")

@@ -1,4 +1,4 @@
-"""Nobody is killed who was not asked: what a wrapper keeps to itself reaches its programs before SIGKILL does."""
+"""Nobody is killed who was not asked: if a wrapper keeps a signal to itself, its programs get it before SIGKILL."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ AGAIN = r"timeout \[some_unasked\]: not asked yet: (.*?) / SIGTERM, SIGCONT to t
 
 
 def asked_late(it: Run) -> list[str]:
-    """The names of those that were asked late, by the trace; there is at most one such line for a stop."""
+    """The names of the processes that were asked late. The trace has at most one such line for a stop."""
     lines = re.findall(AGAIN, it.err)
     assert len(lines) <= 1, it.err
     return re.findall(r"pid \d+ \((.*?)\)", lines[0]) if lines else []
 
 
-def test_a_shell_that_holds_its_trap_back(run: Start) -> None:
-    """Bash runs a trap only when the program in its foreground has ended (bash(1), SIGNALS)."""
+def test_the_program_of_a_shell_that_delays_its_trap_is_asked(run: Start) -> None:
+    """Bash runs a trap only after the program in its foreground has ended (bash(1), SIGNALS)."""
     script = 'trap "echo trapped; exit 0" TERM; echo ready; sleep 30'
     with run(["bash", "-c", script], options="-t 0.3 --trace-states") as it:
         it.hear("ready")
@@ -34,8 +34,8 @@ def test_a_shell_that_holds_its_trap_back(run: Start) -> None:
         assert asked_late(it) == ["sleep"]
 
 
-def test_a_wrapper_that_ignores_it_ends_with_its_program(run: Start) -> None:
-    """As mysqld_safe and npm: the program shuts down in order, and the wrapper after it."""
+def test_a_wrapper_that_ignores_sigterm_ends_with_its_program(run: Start) -> None:
+    """As with mysqld_safe and npm, the program shuts down in good order, and the wrapper ends after it."""
     wrapper = "import signal, sys, subprocess as s; signal.signal(15, lambda *_: None); sys.exit(s.call(sys.argv[1:]))"
     with run([sys.executable, "-c", wrapper, *kid("B", "TERM=exit 0")], options="-t 0.3 --trace-states") as it:
         it.ready("B")
@@ -47,7 +47,7 @@ def test_a_wrapper_that_ignores_it_ends_with_its_program(run: Start) -> None:
 
 
 def test_every_descendant_is_asked_once(run: Start) -> None:
-    """A asks nobody and stays; B, C and D are asked late, each once; then all are killed."""
+    """D is an orphan and is asked with A; A asks nobody, so B and C are asked late; then all are killed."""
     tree = "kid B,TERM=say", "kid C,TERM=say", "orphan D,TERM=say"
     with run(kid("A", *tree, "TERM=say"), options="-t 0.3 --trace-states") as it:
         it.ready("A", "B", "C", "D")
@@ -59,7 +59,7 @@ def test_every_descendant_is_asked_once(run: Start) -> None:
 
 
 def test_an_orphan_that_was_asked_as_a_grandchild_is_not_asked_again(run: Start) -> None:
-    """A ends when its helper B is asked late; C, asked with B, becomes ours, and waits for its own end."""
+    """C is asked late as a child of A; when A dies, muinit adopts C and does not ask it again."""
     with run(kid("A", "kid C,TERM=say", "TERM=ignore"), kid("X", "TERM=ignore"), options="-t 1 --trace-states") as it:
         it.ready("A", "C", "X")
         it.signal(signal.SIGTERM)
@@ -81,7 +81,7 @@ def test_a_new_stop_asks_everybody_anew(run: Start) -> None:
         assert len(re.findall(AGAIN, it.err)) == 2
 
 
-def test_where_nobody_is_unasked_nothing_takes_longer(run: Start) -> None:
+def test_a_stop_takes_no_longer_if_everybody_was_asked(run: Start) -> None:
     with run(kid("A", "TERM=say"), kid("B", "orphan C,TERM=say", "TERM=exit 0"), options="-t 0.2 --trace-states") as it:
         it.ready("A", "B", "C")
         it.signal(signal.SIGTERM)
@@ -91,7 +91,7 @@ def test_where_nobody_is_unasked_nothing_takes_longer(run: Start) -> None:
 
 
 def test_the_last_step_asks_too(run: Start) -> None:
-    """Without SIGKILL in the list the end comes next, and for PID 1 that is a SIGKILL for all."""
+    """If -k does not end with KILL, muinit exits next, and when PID 1 exits, the kernel sends SIGKILL to everything."""
     with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-k TERM -t 1 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -102,7 +102,7 @@ def test_the_last_step_asks_too(run: Start) -> None:
 
 @pytest.mark.parametrize("options", ["-k KILL -t 1", "-t inf", "-k TERM,INT -t 1"])
 def test_there_is_no_more_than_one_extension(run: Start, options: str) -> None:
-    """None where no signal was sent before SIGKILL, and none without a clock; else one, before SIGKILL or the end."""
+    """There is none if SIGKILL is the first step or the time never ends, else one, before SIGKILL or the exit."""
     with run(kid("A", "kid B,TERM=say,INT=say", "TERM=say", "INT=say"), options=f"{options} --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -118,8 +118,8 @@ def test_there_is_no_more_than_one_extension(run: Start, options: str) -> None:
         assert it.err.count("some_unasked") == (1 if "INT" in options else 0)
 
 
-def test_no_time_at_all(run: Start) -> None:
-    """With -t 0 the unasked are asked and killed at once."""
+def test_a_timeout_of_zero_still_asks_everybody(run: Start) -> None:
+    """With -t 0, processes that were not asked yet are asked and then killed at once."""
     with run(kid("A", "kid B,TERM=ignore", "TERM=ignore"), options="-t 0 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -136,8 +136,8 @@ def test_a_stopped_program_is_continued(run: Start) -> None:
         assert it.end() == 137
 
 
-def test_orphans_of_a_dead_command_have_their_programs_asked(run: Start) -> None:
-    """In DRAINING too: the command has ended, its orphan keeps the signal to itself."""
+def test_the_programs_of_an_orphan_are_asked_too(run: Start) -> None:
+    """They are asked even in DRAINING, when the command has ended and its orphan keeps the signal to itself."""
     with run(kid("A", "TERM=exit 0", "orphan B,TERM=say,kid C"), options="-t 0.3 --trace-states") as it:
         it.ready("A", "B", "C")
         it.signal(signal.SIGTERM)
