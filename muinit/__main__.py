@@ -16,13 +16,13 @@ from posix import environ
 # PYTHON... variables, a sitecustomize and modules in the current folder are for the commands. Did any of them reach
 # this interpreter? Until that is known, only modules that are built into Python are imported.
 
-# Variables that change nothing in muinit, without the PYTHON at their front:
+# Variables that change nothing in muinit, each without its leading PYTHON:
 _HARMLESS = (
     *(b"", b"UNBUFFERED", b"DONTWRITEBYTECODE", b"HASHSEED", b"IOENCODING", b"UTF8", b"NOUSERSITE", b"SAFEPATH"),
     *(b"NODEBUGRANGES", b"ASYNCIODEBUG", b"BREAKPOINT", b"STARTUP"),
 )
-# Images invent names that begin with PYTHON_ (PYTHON_VERSION). Of those names Python reads only these, and some that
-# are harmless:
+# Images invent names that begin with PYTHON_ (PYTHON_VERSION), and those are harmless. Python itself reads only these,
+# and some that change nothing in muinit:
 _READ = (
     *(b"_GIL", b"_JIT", b"_TLBC", b"_FROZEN_MODULES", b"_LAZY_IMPORTS", b"_PERF_JIT_SUPPORT", b"_PRESITE"),
     *(b"_PYMALLOC_HUGEPAGES", b"_CONTEXT_AWARE_WARNINGS", b"_THREAD_INHERIT_CONTEXT"),
@@ -154,7 +154,7 @@ def _open_trace(path: str) -> int | None:
 def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "TerminationLog | None") -> int:
     started_at = kernel.now()
     adopts = kernel.adopt_orphans()
-    inherited = kernel.children()  # of a program that became us by exec
+    inherited = kernel.children()  # a program that became us by exec may have had some
     pids, refusal = _start(kernel, options)
     early = kernel.reap()[0] if refusal else []
 
@@ -220,7 +220,7 @@ def _commands(kernel: Kernel, options: Options, pids: list[int | None]) -> "list
 
 
 def _watch(lifecycle: "Lifecycle", options: Options, stderr: "Stderr", trace: int | None) -> "Watch | None":
-    """What tells of each decision, if anything was asked to."""
+    """The reports on each decision that the options ask for; None if they ask for none."""
     if not (options.verbosity == VERBOSE or options.trace_states or trace is not None):
         return None
     from muinit.watch import Watch
@@ -254,8 +254,8 @@ def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
 def _start(kernel: Kernel, options: Options) -> tuple[list[int | None], OSError | None]:
     """Start the commands in order. Return their pids, and the error of the one that could not be started.
 
-    After that one, or once a signal that stops us has come, no more are started. The first command is started in any
-    case: its end gives the exit status, and a run that started nothing would look like a success.
+    Start no more after that one, or once a signal that stops us has come. But always start the first command: its end
+    gives the exit status, and a run that started nothing would look like a success.
     """
     pids: list[int | None] = []
     refusal = None
@@ -289,7 +289,7 @@ def _refused(error: OSError) -> "Ending":
 
 
 def _write(log: "TerminationLog | None", text: str, say: "Callable[[str], None]") -> None:
-    """Write why we exit into the termination log, or "" to learn whether that is possible. If it is not, go on."""
+    """Write the reason for exiting into the termination log, or "" to try whether that works. If it fails, warn."""
     if log is not None:
         try:
             log.write(text)

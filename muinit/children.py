@@ -23,8 +23,8 @@ _EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # an interpre
 class Children:
     """The processes below us, as the kernel and /proc tell of them.
 
-    Whoever can be reaped by us alone is safe to signal: the pid of a child that was not reaped belongs to nobody else.
-    A grandchild is reaped by its parent, so its pid may be somebody else's by now. Its start time tells.
+    A child is safe to signal: only we can reap it, and until then no other process gets its pid. A grandchild is reaped
+    by its own parent, so by now its pid may belong to another process. The start time tells the two apart.
     """
 
     def __init__(self, caller: "Caller", procfs: "Procfs", terminal: "Terminal") -> None:
@@ -32,9 +32,9 @@ class Children:
         self._caller = caller
         self._procfs = procfs
         self._terminal = terminal
-        self._commands: set[int] = set()  # that spawn() has started and reap() has not returned yet
-        self._groups: set[int] = set()  # of commands that ended, where no /proc says whether somebody is left in them
-        self._start_times: dict[int, int] = {}  # of the descendants that are not our children
+        self._commands: set[int] = set()  # pids that spawn() has returned and reap() has not
+        self._groups: set[int] = set()  # of commands that ended, if no /proc lists what is left in them
+        self._start_times: dict[int, int] = {}  # by pid, of the descendants that are not our children
         self._typed_stop = False
         self.started: Started | None = None  # the command that was started last
         self.adopts = False  # whether orphans become our children
@@ -44,7 +44,7 @@ class Children:
     def adopt_orphans(self) -> bool:
         """Become the parent of every orphan among our descendants, as PID 1 is; return whether we are.
 
-        Raises OSError where no descriptor is left.
+        Raises OSError if no descriptor is left.
         """
         self.adopts = self._pid == 1 or self._become_subreaper()
         return self.adopts
@@ -63,7 +63,7 @@ class Children:
     def spawn(self, argv: list[str]) -> int:
         """Start a command in the world that our caller made, and return its pid.
 
-        By posix_spawn(3), because nothing of Python runs between its fork and its exec. With os.fork and exec, a
+        It uses posix_spawn(3), because no Python code runs between its fork and its exec. With os.fork and exec, a
         SIGTERM that comes between the two is lost (measured: 135 of 150 times). Raises OSError with the errno of fork
         or exec; its `filename2` is the interpreter of the command, if that was what could not be executed.
         """
@@ -159,8 +159,8 @@ class Children:
 
         Both come from one look at /proc; without one they are the groups of the commands, and our children. A look is
         no snapshot: a process that keeps forking and exiting may appear in no list. But a signal to a group reaches
-        all its members at once, even those that fork meanwhile. A group with a child of ours in it, be it a zombie
-        that we have not reaped, cannot become somebody else's.
+        all its members at once, even those that fork meanwhile. While a child of ours is in a group, even as a zombie
+        that we have not reaped, no other process can get a group of that number.
         """
         tree, processes = self._look()
         alive = [pid for pid in tree if pid not in processes or processes[pid][0] not in "ZX"]
@@ -206,7 +206,7 @@ class Children:
     def kill(self, pid: int, signum: int) -> None:
         """Send a signal; to a process group if `pid` is negative. Raises PermissionError.
 
-        That nobody is there any more is an answer, not an error.
+        If the process is gone, that is an answer and not an error.
         """
         try:
             if pid in self._start_times:
@@ -254,7 +254,7 @@ class Children:
             self._try_to_kill(-pid if pid in self._commands else pid, _signal.SIGCONT)
 
     def _try_to_kill(self, pid: int, signum: int) -> None:
-        """Send a signal. If we are not permitted to, the others are still to get theirs."""
+        """Send a signal, and go on if we are not permitted to: the other processes must still get theirs."""
         try:
             self.kill(pid, signum)
         except PermissionError:

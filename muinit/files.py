@@ -42,7 +42,7 @@ def inherited(path: str) -> int | None:
 
 
 def _is_inherited(number: int, there: os.stat_result | None) -> bool:
-    """Whether our caller gave us this descriptor, of this file if one is given. Only ours are closed on exec."""
+    """Whether our caller gave us this descriptor, open on the file `there` if one is given. Ours close on exec."""
     try:
         return os.get_inheritable(number) and (there is None or os.path.samestat(os.fstat(number), there))
     except (OSError, OverflowError):

@@ -1,4 +1,4 @@
-"""Start the same interpreter again, isolated (`python -I`) from what the container holds for its commands.
+"""Start the same interpreter again, isolated (`python -I`) from what the container provides for its commands.
 
 PYTHONPATH and other PYTHON... variables, a sitecustomize, the user's site-packages and the files of the current folder
 are for the commands. Only execve(2) undoes what they have already done to this process: it ends threads, frees memory,
@@ -25,11 +25,11 @@ _ROOT = _FILE.rpartition("/")[0].rpartition("/")[0]  # the folder, or the zip fi
 
 
 def isolate(mask: set[int]) -> set[int]:
-    """Become an isolated interpreter; return the signal mask of our caller. `mask` is what this process found.
+    """Become an isolated interpreter; return the signal mask of our caller. `mask` is the one that this process found.
 
-    It returns in the new interpreter. If that cannot be executed, it writes a warning and returns in this one, with
-    the folders of the commands at the end of sys.path. Before execve(2), a signal may still go to a thread that a
-    sitecustomize has started: we can block signals only in our own thread.
+    It returns in the new interpreter. If that cannot be executed, it writes a warning and returns in this one. Then
+    PYTHONPATH and the current folder are at the end of sys.path. Before execve(2), a signal may still go to a thread
+    that a sitecustomize has started: we can block signals only in our own thread.
     """
     options: dict[str, str | bool] = sys._xoptions  # noqa: SLF001
     if _MARK in options:
@@ -112,7 +112,7 @@ def _interpreter(environment: dict[bytes, bytes]) -> str:
 
     After execve(2) it would be too late to find out, and two things can go wrong. Python takes argv[0] for its own
     path, but some callers put another word there. And Python may find its library only with the help of PYTHONHOME. If
-    either is possible, we first try it in a child.
+    one of these is possible, we first try the interpreter in a child.
     """
     this = ""
     try:

@@ -1,6 +1,6 @@
 """The one door to the kernel: all that a running muinit asks of it. The simulation replaces it as a whole.
 
-Behind it are rooms: `caller` (what we were given), `children` (start, list, signal, reap), `selfpipe` (signals),
+It has these parts: `caller` (what we were given), `children` (start, list, signal, reap), `selfpipe` (signals),
 `procfs` and `terminal`.
 """
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_RESERVED_BYTES = 6 << 20  # of address space: what is loaded once the commands run takes 4 MiB (Python 3.11, measured)
+_RESERVED_BYTES = 6 << 20  # of address space; the modules that are loaded later take 4 MiB (Python 3.11, measured)
 
 
 class Kernel:
@@ -32,7 +32,7 @@ class Kernel:
         self._procfs = Procfs()
         self._terminal = Terminal()
         self._children = Children(self._caller, self._procfs, self._terminal)
-        # Now, and not when it is needed: if no descriptor or memory is left for these, nothing is started.
+        # Made before the commands are started: if no descriptor or memory is left for these, nothing is started.
         self._self_pipe = SelfPipe()
         self._last_resort = LastResort(self._children, self._self_pipe, self._terminal)
         bytes(_RESERVED_BYTES)  # not touched, so this costs nothing; raises MemoryError
@@ -136,8 +136,8 @@ class Kernel:
     def suspend(self) -> bool:
         """Suspend the commands, and then us, as Ctrl-Z does; return when we are continued.
 
-        Return False if nobody can continue us, so that we did not stop: as PID 1, or if our parent is no shell with
-        job control. The default action of SIGTSTP knows (it does not stop an orphaned process group, setpgid(2)).
+        Return False if we did not stop, because no process could continue us: we are PID 1, or our parent is not a
+        shell with job control. The kernel knows: SIGTSTP does not stop an orphaned process group (setpgid(2)).
         """
         self._children.suspend()
         # Ctrl-Z is meant for the whole pipeline that we are part of, but reached only the group of the first command.

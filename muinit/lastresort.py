@@ -1,10 +1,10 @@
 """The last resort: muinit is broken, and stops everything that it has started.
 
-It sends SIGTERM, waits, and sends SIGKILL, as always: a bug in the init is no reason to crash a database. What broke
-muinit may break this as well: a lack of memory or of descriptors, or a bug in something that is called here. So each
-step may fail, and the next one is taken all the same. Some steps allocate nothing in CPython, where the integers up to
-256 always exist: those that reach the commands and their groups, that wait, and that see whether a child is left.
-Nothing is imported.
+It sends SIGTERM, waits, and sends SIGKILL, as in any stop: a bug in the init is no reason to crash a database. What
+broke muinit may break this as well: a lack of memory or of descriptors, or a bug in something that is called here. So
+each step may fail, and the next one is taken all the same. Some steps allocate nothing in CPython, where the integers
+up to 256 always exist: those that signal the commands and their groups, that wait, and that see whether a child is
+left. Nothing is imported.
 """
 
 import os
@@ -34,7 +34,7 @@ _STDERR.register(2, POLLOUT)
 
 
 class Started:
-    """A command that was started, in a chain: to loop over a list would allocate an iterator."""
+    """A command that was started. They form a chain, because a loop over a list would allocate an iterator."""
 
     __slots__ = ("before", "pid")
 
@@ -87,7 +87,7 @@ class LastResort:
             self._begun = True
             self._unasked = self._children.started
             _attempt(self._set_clock, grace)
-            _attempt(self._self_pipe.close)  # to read /proc takes a descriptor
+            _attempt(self._self_pipe.close)  # reading /proc needs a descriptor
             if not self._children.adopts:  # then a process is out of reach once its parent has ended
                 self._ask_everybody()
         self._ask_commands()
@@ -103,7 +103,7 @@ class LastResort:
             try:
                 for pids in _attempt(self._children.whole_tree) or ():
                     self._each(pids, self._kill)
-                self._each(_attempt(self._children.pids), self._kill)  # needs less memory than to look at everybody
+                self._each(_attempt(self._children.pids), self._kill)  # this needs less memory than whole_tree()
             except BaseException:
                 pass
             self._kill_commands()
@@ -136,7 +136,7 @@ class LastResort:
                 failures += 1
         return failures == tries
 
-    # To ask is SIGTERM, and to kill is SIGKILL
+    # "Ask" means SIGTERM, and "kill" means SIGKILL
 
     def _ask_commands(self) -> None:
         while self._unasked is not None:

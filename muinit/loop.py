@@ -125,7 +125,7 @@ class Loop:
         return self._exit
 
     def _begin(self, failure: tuple[int, Ending] | None, early: Iterable[tuple[int, int]]) -> None:
-        """What has happened since the first command was started."""
+        """Handle what has happened since the first command was started."""
         self._look_at_the_dead()
         orphans = self._new_children()
         endings = self._endings(early)
@@ -198,7 +198,7 @@ class Loop:
             self._handle(Drained(at=self._now()))
 
     def _left_behind(self, endings: Iterable[tuple[int, Ending]]) -> tuple[int, ...]:
-        """The orphans that the dead may have left behind: new in this turn, in which some command ended with 0."""
+        """The orphans that the dead may have left behind: those new in this turn, if a command ended with 0."""
         self._look_at_the_dead()  # children of the dead that are now ours, before a step signals them
         if self._lifecycle.state is not RUNNING or all(ending.code for _, ending in endings):
             return ()

@@ -47,7 +47,7 @@ def _signals(flag: str, value: str) -> list[int]:
 def _steps(flag: str, value: str) -> list[int]:
     numbers = _signals(flag, value)
     if signals.SIGSTOP in numbers:
-        # A program can end on any other signal, because it can catch all of them but SIGKILL.
+        # Any other signal can end a program: it can catch all of them but SIGKILL, and that one kills it.
         raise UsageError(
             f"{flag} '{value}': SIGSTOP stops no program for good, and cannot be caught; "
             "expected signals other than STOP"
@@ -98,10 +98,10 @@ def _format(flag: str, value: str) -> str:
 class Option:
     """A row of the list.
 
-    With a `metavar` the option takes a value: `[=X]` can be left out, and has to follow a "=" if it is there; `[X]` can
-    be left out, and is not taken from a word that begins with "-". `without` is the value where it was left out.
-    `convert` makes the value of the `field` of Options from the flag and the value as they were typed. Without a
-    metavar `constant` is the value. A list is added to. `default` is the value as if it had been typed.
+    With a `metavar` the option takes a value. `[=X]` is optional and must follow a "="; `[X]` is optional and must not
+    begin with "-"; `without` is what counts if the value was left out. `convert` is given the flag and the value as
+    they were typed, and returns what to store in the `field` of Options. If that is a list, it is added to the list
+    there. Without a metavar, `constant` is stored. `default` counts as if it had been typed.
     """
 
     __slots__ = ("constant", "convert", "default", "field", "long", "metavar", "short", "without", "words")
@@ -230,7 +230,7 @@ def _next_option(words: list[str]) -> "tuple[Option, Any]":
 
 
 def _value_of(flag: str, option: Option, words: list[str]) -> str:
-    """The value that follows, or the one that counts where it was left out."""
+    """The value that follows, or the one that counts if it was left out."""
     if option.without and (option.metavar.startswith("[=") or not words or words[0].startswith("-")):
         return option.without
     if not words:

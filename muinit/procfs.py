@@ -91,7 +91,7 @@ def _state(process: int | str, stat: "Stat") -> str:
 
 
 def parse_stat(data: bytes) -> "Stat | None":
-    """What a file /proc/PID/stat says; None if it is incomplete, as that of a process that is going away can be."""
+    """What a file /proc/PID/stat says; None if it is incomplete, which happens while a process goes away."""
     # The name is in parentheses. It can contain spaces, line ends and parentheses.
     head, _, tail = data.rpartition(b")")
     name, fields = head.partition(b"(")[2].decode(errors="replace"), tail.split()

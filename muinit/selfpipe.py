@@ -65,7 +65,7 @@ class SelfPipe:
             _signal.signal(number, self._deliver)
 
     def _deliver(self, number: int, _frame: object) -> None:
-        # The byte in the pipe is what wakes us. This is for the day when the pipe is full, and the byte is dropped.
+        # The byte in the pipe wakes us. This set is for the case that the pipe is full, and the byte was dropped.
         self._delivered.add(number)
 
     def wait(self, seconds: float | None) -> list[int]:

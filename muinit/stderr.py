@@ -23,7 +23,7 @@ LAST_LINE_BYTES = 2047  # Kubernetes shows the last 2048 bytes of a log (Fallbac
 
 
 class Stderr:
-    """Our stderr. A line that cannot be written at once is dropped, and counted in the next that can."""
+    """Our stderr. A line that cannot be written at once is dropped. The next line that is written has the count."""
 
     def __init__(self) -> None:
         self._dropped = 0

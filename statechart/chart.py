@@ -1,4 +1,4 @@
-"""The lifecycle of muinit. Every change of state is a row of the table in this file.
+"""The lifecycle of muinit is the table in this file.
 
 Two rules of this file:
 
@@ -6,7 +6,7 @@ Two rules of this file:
 2. The table is total: each live state decides each event, and a "nothing" is a row with its reason.
 
 A run passes through the states in this order, and through each at most once. A state that has nothing to do is left in
-the same turn. The state depends only on *who is still alive*:
+the same turn. The state depends only on *which processes are still alive*:
 
     RUNNING      Every command is alive. No clock runs.
     TERMINATING  Step n of N was sent, and at least one command is still alive.
@@ -23,7 +23,7 @@ What can happen, and how muinit learns of it:
     command_ended    waitpid(2) gave the status of one or more commands, as many as had ended by then.
     orphans_adopted  Children that muinit did not start were seen. It looks while a step is in force or a trace is read.
     orphans_ended    waitpid(2) gave the status of such children, while a step is in force or a trace is read.
-    timeout          The clock that the last step set ran out. The event says who has not been asked yet.
+    timeout          The clock that the last step set ran out. The event has the processes not asked yet.
     suspend          Ctrl-Z was typed at the command that owns the terminal, or SIGTSTP came in.
     resume           SIGCONT came in.
     drained          waitpid(2) said ECHILD: no child of any kind is left.
@@ -31,14 +31,14 @@ What can happen, and how muinit learns of it:
 What is decided elsewhere, and why:
 
     which signal means what                      statechart.meanings: the command line needs it before any chart
-    whether an end counts; who is asked late     statechart.lifecycle: the guards and the rule of the exit status
+    whether an end counts; what is asked late    statechart.lifecycle: the guards and the rule of the exit status
     in which order things are looked at, and     muinit.loop: only the loop knows what the kernel said together;
       which ends are one event                     all that had ended by one look are one `command_ended`
-    when orphans are looked for                  muinit.loop: reading /proc costs, and in RUNNING nobody asks
+    when orphans are looked for                  muinit.loop: reading /proc takes time, and in RUNNING nothing needs it
     whether a stop of a process is a Ctrl-Z      muinit.children: the terminal's owner, stopped by SIGTSTP
     126 and 127                                  muinit.__main__: a command that was not started has no wait status
     a muinit that is broken                      muinit.lastresort: it must not need this table
-    what comes after EXITED                      muinit.loop: it drops events that one look brought along with the last
+    what comes after EXITED                      muinit.loop: it drops what else happened in the turn of the exit
 
 The guards and actions are methods of `statechart.lifecycle.Lifecycle`, each under the name that stands here. Each is
 given the event. A guard is a claim that is true or false now. An action computes effects or remembers something; it
@@ -63,7 +63,7 @@ __all__ = ["ARCS", "CHART", "Arc", "Chart", "MachineError", "State", "arc"]
 
 
 class State(Enum):
-    """Who is still alive. The values are the names, because they are printed."""
+    """Which processes are still alive. The values are the names, because they are printed."""
 
     RUNNING = "RUNNING"
     TERMINATING = "TERMINATING"

@@ -1,4 +1,4 @@
-"""What can be asked for; the loop performs it, in order. Each kind of effect is described here, once.
+"""What the lifecycle can ask for; the loop performs it, in order. Each kind of effect is described here, once.
 
 name    what traces and pictures call it
 fields  what it carries: the member in a trace, the kind of the value, the attribute that holds it
@@ -66,8 +66,8 @@ class Relay(Effect):
 class SendStep(Effect):
     """Send the signals of a step, in order, to each process in `pids`; `None` is every child there is.
 
-    With `tree`, send them to all descendants as well. A child that this does not reach has not been asked by the step:
-    it must come back as adopted.
+    With `tree`, send them to all descendants as well. The loop must report a child that this misses as adopted, so that
+    it gets the signals then.
     """
 
     __slots__ = ("pids", "signums", "tree")

@@ -5,8 +5,8 @@
     story   its line of `muinit -v`, with {} for what it carries; "" for an event that is not worth a line
     mark    what its mark in a picture of a run means; "" for an event that has no mark of its own
 
-From the kinds of the fields follows how an event is written and read (`statechart.record`), worded
-(`statechart.trace`, `statechart.story`) and drawn (`statechart.lives`). A test walks all kinds of events and fields.
+The kinds of the fields determine how an event is written and read (`statechart.traces`), worded (`statechart.words`)
+and drawn (`statechart.pictures.lives`). A test walks all kinds of events and fields.
 
 Every event has a time, `at`, in seconds since the start of muinit on the monotonic clock. Times and names of processes
 are for the reader: they decide nothing, and two events that differ only in them are equal.
@@ -100,7 +100,7 @@ class Ending(Value):
 
     @property
     def death(self) -> int:
-        """The signal that it died of, as the kernel says or, with an exit code of 128 + n, the program says; else 0."""
+        """The signal that it died of: the kernel says so, or the program does by an exit code of 128 + n; else 0."""
         return self.signum or max(self.code - 128, 0)
 
 

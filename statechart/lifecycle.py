@@ -32,7 +32,7 @@ KILL_SECONDS = 1.0
 
 
 class Command:
-    """A command: its words, and what became of it."""
+    """A command: its command line, and what became of it."""
 
     __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "reads_nothing", "step", "step_at", "told")
 
@@ -80,8 +80,8 @@ class Decision(Value):
 class Lifecycle:
     """One run: `handle` takes an event and returns what was decided.
 
-    `commands` are those of the command line, in order; `steps` the numbers of the signals that stop
-    them, at least one; `timeout` the seconds that each step waits for the next, 0 to infinity.
+    `commands` are those of the command line, in order. `steps` are the numbers of the signals that stop them, at least
+    one. `timeout` is how many seconds each step has, 0 to infinity.
     """
 
     __slots__ = (
@@ -228,11 +228,11 @@ class Lifecycle:
             self.code = self.decider.ending.code
 
     def suspend(self, event: Event) -> None:
-        """Ctrl-Z suspends all commands, and then muinit: the shell that waits for it gets its terminal back."""
+        """Ctrl-Z suspends all commands, and then muinit, so that the shell gets its terminal back."""
         self._effects.append(SuspendAll())
 
     def resume(self, event: Event) -> None:
-        """Whoever continues muinit means the commands too."""
+        """A SIGCONT to muinit is meant for the commands too."""
         self._effects.append(ResumeAll())
 
     def finish(self, event: Event) -> None:

@@ -48,7 +48,7 @@ WORDS = {  # what each meaning does, for the docs
     SHIELDED: "ignored, as the kernel does it; muinit says so once",
     NOTHING: "no effect",
 }
-SENDERS = {  # who stops or signals a container with it, for the docs
+SENDERS = {  # the programs that stop or signal a container with it, for the docs
     "SIGTERM": "`docker stop`, Kubernetes, systemd",
     "SIGINT": "Ctrl-C; Fly.io and Nomad, to stop",
     "SIGQUIT": "images of nginx and php-fpm, to stop; Ctrl-\\",
@@ -63,7 +63,7 @@ SENDERS = {  # who stops or signals a container with it, for the docs
 
 
 def defaults() -> tuple[str, str]:
-    """What is forwarded, and what stops, where no signal was named: "INT", "QUIT,PWR,RTMIN+3"."""
+    """What is forwarded, and what stops muinit, if no signal was named: "INT", "QUIT,PWR,RTMIN+3"."""
     return FORWARD_BY_DEFAULT[3:], ",".join([*(name[3:] for name in STOP_BY_DEFAULT), "RTMIN+3"])
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Value:
-    """Equal to another of its class with equal fields; printed with them."""
+    """A record: equal to another of its class if all fields are equal, and printed with its fields."""
 
     __slots__: tuple[str, ...] = ()
 

@@ -90,7 +90,7 @@ def _shape(node: ET.Element) -> Markup:
     attributes = Markup().join(Markup(' {}="{}"').format(*pair) for pair in kept)
     inside = [*node]
     if node.get("class") == "graph":
-        # dot draws a background first; drop it. What is drawn last is on top.
+        # dot draws a background first; drop it. What is drawn last is on top, so the edges that were taken go last.
         inside = [child for child in inside if not child.tag.endswith("polygon")]
         inside.sort(key=lambda child: "untaken" not in child.get("class", ""))
     inner = Markup().join(map(_shape, inside))

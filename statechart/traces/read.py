@@ -42,7 +42,7 @@ class End(NamedTuple):
 
 @dataclass
 class Trace:
-    """What stands in a trace."""
+    """The contents of a trace."""
 
     header: dict[str, Any]
     decisions: list[tuple[int, Decision]] = field(default_factory=list)  # with the number of the line
@@ -183,7 +183,7 @@ def _asked(entries: Any) -> tuple[int, ...]:
 
 
 def _seconds(seconds: float | None) -> float:
-    """Seconds; null is without end."""
+    """Seconds; null means without end."""
     return ENDLESS if seconds is None else _amount(seconds)
 
 

@@ -53,7 +53,7 @@ def parts(lifecycle: Lifecycle, decision: Decision, signame: Signame) -> tuple[s
     return guarded(event.name, decision.guard), "".join(details), effects
 
 
-# How a line says what an event carries first, by the kind of the field.
+# The first field of an event in words, by the kind of the field.
 DETAIL: dict[str, Callable[..., str]] = {
     SIGNAL: lambda _, signame, signum: signame(signum),
     COMMANDS_ENDED: lambda lifecycle, signame, endings: ", ".join(

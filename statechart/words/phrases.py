@@ -18,7 +18,7 @@ MOST_NAMES = 5  # processes that are named one by one
 
 
 def title(argv: Sequence[str]) -> str:
-    """The command line, cut to 40 characters, with every character escaped that would move a cursor."""
+    """The command line, cut to TITLE_LENGTH, with every character escaped that would move a cursor."""
     text = printable(" ".join(argv)[: TITLE_LENGTH + 1])  # escaping makes it no shorter
     return text if len(text) <= TITLE_LENGTH else cut(text, TITLE_LENGTH - 3) + "..."
 
@@ -36,7 +36,7 @@ def orphan(pid: int, name: str = "") -> str:
 
 
 def orphans(pids: Sequence[int], names: Sequence[str]) -> list[str]:
-    """The same for several; `names` may be empty, where nobody knows them."""
+    """The same for several; `names` may be empty, if they are not known."""
     return [orphan(pid, name) for pid, name in zip(pids, names or [""] * len(pids), strict=True)]
 
 

@@ -58,7 +58,7 @@ def _adopted(
     return [f"{name}{' (already asked to stop)' if pid in asked else also}" for pid, name in named]
 
 
-# What the line of an event says of what the event carries first, by the kind of the field; an item is a line.
+# What fills the {} of a story: the first field of the event in words, by the kind of the field. Each item is a line.
 ITEMS: dict[str, Callable[..., Iterable[str]]] = {
     SIGNAL: lambda _, signame, __, signum: [signame(signum)],
     COMMANDS_ENDED: lambda lifecycle, signame, _, endings: [

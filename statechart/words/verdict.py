@@ -3,7 +3,7 @@
     exit 3: pid 8 (sshd -D) exited 3 after 1.2 s, so muinit stopped the rest: pid 7 (dnsmasq -k) died of muinit's
     SIGTERM (143), 0.02 s into step 1 of 2 (SIGTERM)
 
-It says whose exit code this is and how that command ended, who or what began the stop, and what became of each command.
+It says which command gave the exit code and how that one ended, what began the stop, and what became of each command.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AT_ONCE = 1.0  # seconds; a program that has nothing to read ends in a fraction 
 
 
 class Verdict:
-    """The words on one run, at any time of it.
+    """What there is to say about a run, at any time during it.
 
     `out_of_memory` says that the kernel has counted an OOM kill during the run.
     """

@@ -1,4 +1,4 @@
-"""Nobody is killed who was not asked: if a wrapper keeps a signal to itself, its programs get it before SIGKILL."""
+"""Nothing is killed without being asked first: if a wrapper keeps a signal to itself, its programs get it too."""
 
 from __future__ import annotations
 

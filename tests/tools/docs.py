@@ -99,7 +99,7 @@ def _ranges(names: list[str]) -> str:
 
 
 def senders() -> str:
-    """Who sends which signal."""
+    """Which program sends which signal."""
     rows = ([name.removeprefix("SIG"), who] for name, who in meanings.SENDERS.items())
     return table(["signal", "who sends it"], *rows)
 
