@@ -18,10 +18,10 @@ SIGNALS
   15, RTMIN+3. An option that is given again adds to its list.
   The signals of -s go to every command and to every orphan that muinit has
   adopted. SIGTERM is not forwarded: it starts the termination, or starts it
-  over. So do the signals of --stop-on. Name there what your platform or your
-  base image stops the container with, such as WINCH (httpd), USR1 (haproxy)
-  or INT (Fly.io, Nomad). If you name signals, they replace the default, and
-  no signal can be named for both options.
+  over. So do the signals of --stop-on. If your platform or your base image
+  stops the container with another signal, name it there: WINCH (httpd), USR1
+  (haproxy), INT (Fly.io, Nomad). If you name signals, they replace the
+  default, and no signal can be named for both options.
   Any other signal that would kill a process also stops muinit. But if muinit
   is PID 1, it ignores such a signal, as the kernel does, and says so once.
   SIGKILL and SIGSTOP cannot be caught. SIGCHLD and the signals of a fault
@@ -33,10 +33,10 @@ TERMINATION
   to the next step. It stops waiting as soon as nothing is left. The signal
   goes to the commands and to adopted orphans; SIGKILL goes to all
   descendants. If SIGKILL is next, or no step is left, and some descendants
-  have not had the signal, because a shell kept it to itself, say, they get it
-  now, and the timeout runs once more.
-  -t 0 means to take the next step at once, -t inf to wait for ever. A last
-  step of SIGKILL waits at least 1 second.
+  have not had the signal (a shell can keep it to itself), they get it now,
+  and the timeout runs once more.
+  -t 0 takes the next step at once; -t inf waits for ever. After SIGKILL as
+  the last step, muinit waits at least 1 second.
 
 EXIT STATUS
   The status of the first command that failed, else 0. The status of a command

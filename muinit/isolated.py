@@ -44,7 +44,9 @@ def isolate(mask: set[int]) -> set[int]:
     sys.path[:] = own + foreign
     from muinit.stderr import Stderr
 
-    Stderr().line(f"warning: muinit is not isolated from the PYTHON... variables and modules of its commands: {why}")
+    what = "muinit is not isolated from the PYTHON... variables and modules of its commands"
+    cure = "if a variable breaks muinit, set it for the command alone, as in '--- env PYTHONPATH=/app COMMAND'"
+    Stderr().line(f"warning: {what}: {why}; {cure}")
     return mask
 
 

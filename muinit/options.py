@@ -200,7 +200,7 @@ def _read(options: Options, words: list[str], rest: list[str]) -> None:
         raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]'")
     if both := set(options.forward) & set(options.stop_on):
         names = ", ".join(map(signals.name, sorted(both)))
-        raise UsageError(f"-s and --stop-on both name {names}: expected a signal in one of them only")
+        raise UsageError(f"-s and --stop-on both name {names}: expected each signal in only one of them")
 
 
 def _next_option(words: list[str]) -> "tuple[Option, Any]":

@@ -71,7 +71,7 @@ class Stderr:
             except Exception as error:  # noqa: BLE001
                 self._failed.add(what)
                 try:
-                    self.line(f"warning: an error in muinit ends {what}: {error!r}")
+                    self.line(f"warning: an error in muinit: it goes on without {what}; please report {error!r}")
                 except Exception:  # noqa: BLE001, S110 - printing may fail in the same way
                     pass
         return otherwise

@@ -92,7 +92,7 @@ class TraceFile:
         """Write what is kept; warn if that is not possible, because it is lost then."""
         self._flush()
         if self._kept and not self._warned:
-            self._say("warning: cannot write the end of the trace: its reader is too slow")
+            self._say("warning: cannot write the end of the trace: its reader is too slow; use a file")
 
     def _flush(self) -> None:
         waiting, written = memoryview(self._kept), 0

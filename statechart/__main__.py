@@ -75,7 +75,7 @@ def _replay(path: str) -> None:
 def _timeline(path: str, output: str) -> None:
     suffix = output.rpartition(".")[2]
     if suffix not in ("html", "svg"):
-        sys.exit(f"python -m statechart: {output}: a page is called .html, a picture .svg")
+        sys.exit(f"python -m statechart: {output}: expected a name that ends in .html or .svg")
     try:
         from statechart.pictures import page
     except ModuleNotFoundError as error:

@@ -455,7 +455,7 @@ class _Painter:
         if not self._lives.certain:
             yield (
                 "colours",
-                "by exit code alone: lines are missing, or this version of muinit decides otherwise",
+                "by exit code alone: lines are missing, or this version of muinit decides differently",
             )
 
     def _row(self, decision: Decision) -> Row:

@@ -63,7 +63,7 @@ DETAIL: dict[str, Callable[..., str]] = {
         f"{orphan(pid)} {ending(how, signame)}" for pid, how in endings
     ),
     ADOPTED: lambda _, __, pids, asked, names: ", ".join(
-        name + (" asked before" if pid in asked else "") for pid, name in zip(pids, orphans(pids, names), strict=True)
+        name + (" already asked" if pid in asked else "") for pid, name in zip(pids, orphans(pids, names), strict=True)
     ),
     PROCESSES: lambda _, __, pids, names: f"not asked yet: {', '.join(orphans(pids, names))}" if pids else "",
 }

@@ -195,7 +195,7 @@ BAD = [
     ("--stop-on INT,,QUIT", "--stop-on 'INT,,QUIT': '' is not a signal"),
     ("--stop-on=", "--stop-on '': expected at least one signal"),
     ("--stop-on", "--stop-on needs a value: --stop-on SIGNALS"),
-    ("-s HUP,USR1 --stop-on USR1,HUP,2", "-s and --stop-on both name SIGHUP, SIGUSR1: expected a signal in one"),
+    ("-s HUP,USR1 --stop-on USR1,HUP,2", "-s and --stop-on both name SIGHUP, SIGUSR1: expected each signal in"),
     ("-s TERM --stop-on 15", "-s and --stop-on both name SIGTERM"),
     *[
         (f"-s {name}", f"SIG{name} means that muinit itself is broken")

@@ -54,7 +54,7 @@ orphans_adopted: pid 200, group 201 / SIGTERM, SIGCONT to those not asked yet
 2.500 s TERMINATING [step 1 of 2] -> TERMINATING [step 1 of 2, again] \
 timeout [some_unasked]: not asked yet: pid 300 (sleep) / SIGTERM, SIGCONT to those not asked yet; clock 2 s
 2.750 s TERMINATING [step 1 of 2, again] -> TERMINATING [step 1 of 2, again] \
-orphans_adopted: pid 300 asked before
+orphans_adopted: pid 300 already asked
 3.250 s TERMINATING [step 1 of 2, again] -> TERMINATING [step 2 of 2] \
 timeout [step_left] / SIGKILL to every descendant; clock 2 s
 3.500 s TERMINATING [step 2 of 2] -> TERMINATING [step 1 of 2] \

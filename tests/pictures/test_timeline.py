@@ -531,7 +531,7 @@ def test_the_command_says_what_the_page_lacks(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("run.jsonl -o run.png", "python -m statechart: run.png: a page is called .html, a picture .svg"),
+        ("run.jsonl -o run.png", "python -m statechart: run.png: expected a name that ends in .html or .svg"),
         ("none -o run.svg", "python -m statechart: none: No such file or directory"),
         ("bad -o run.svg", "bad:1: this is not JSON"),
         ("odd -o run.svg", "odd:1: this does not follow schema 1: ValueError('the list is empty')"),

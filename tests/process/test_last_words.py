@@ -353,8 +353,8 @@ def test_an_error_in_a_report_is_said_once_and_stops_nothing(options: str, broke
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "internal error" not in done.stderr
-    assert done.stderr.count("an error in muinit ends") == 1, done.stderr
-    assert f"muinit: warning: an error in muinit ends {what}: " in done.stderr
+    assert done.stderr.count("an error in muinit: it goes on without") == 1, done.stderr
+    assert f"muinit: warning: an error in muinit: it goes on without {what}; please report " in done.stderr
 
 
 def test_an_error_in_reading_names_stops_nothing() -> None:
@@ -369,7 +369,7 @@ def test_an_error_in_reading_names_stops_nothing() -> None:
         argv = [sys.executable, "-c", script, *options, "-t", "0.1", "---", "sh", "-c", stubborn]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == code
-        assert done.stderr.count("warning: an error in muinit ends the names of processes: ") == 1, done.stderr
+        assert done.stderr.count("an error in muinit: it goes on without the names of processes; ") == 1, done.stderr
         assert re.search(r"pid \d+", done.stderr.splitlines()[-1])
     for pid in map(int, re.findall(r"alive .*: pid (\d+)", done.stderr)):
         os.kill(pid, signal.SIGKILL)

@@ -457,7 +457,7 @@ def test_an_end_that_cannot_be_written_is_reported() -> None:
     reader, writer = full_pipe()
     with Run(kid("A", "exit 3"), options=f"-q --trace-file {writer}", pass_fds=[writer]) as it:
         assert it.end() == 3
-        assert it.err == "muinit: warning: cannot write the end of the trace: its reader is too slow\n"
+        assert it.err == "muinit: warning: cannot write the end of the trace: its reader is too slow; use a file\n"
     os.close(reader)
     os.close(writer)
 

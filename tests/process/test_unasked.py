@@ -67,10 +67,10 @@ def test_an_orphan_that_was_asked_as_a_grandchild_is_not_asked_again(run: Start)
         it.kill("A", signal.SIGKILL)
         assert it.line_or_end() is None, "C is not asked twice"
         assert it.end() == 137
-        assert "asked before" in it.err
+        assert "already asked" in it.err
 
 
-def test_a_new_stop_asks_everybody_anew(run: Start) -> None:
+def test_a_new_stop_asks_everybody_again(run: Start) -> None:
     with run(kid("A", "kid B,TERM=say", "TERM=say"), options="-t 1 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
