@@ -5,7 +5,7 @@ import os
 from errno import EACCES, ELIBBAD, ELOOP, ENOENT, ENOEXEC, ENOTDIR
 
 from muinit import signals
-from muinit.lastresort import Started
+from muinit.lastresort import WALL, Started
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     Process = tuple[str, int, int, int]  # state, parent, group, start time
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
-_WALL = 0x40000000  # waitpid(2), linux/wait.h
 _EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # an interpreter can cause these
 
 
@@ -273,7 +272,7 @@ class Children:
                 # Without __WALL, waitpid(2) does not see a child that was made with another exit signal than SIGCHLD
                 # (clone(2)). We can have inherited one from a program that became us by exec. Others get SIGCHLD as
                 # their exit signal when we adopt them.
-                pid, status = os.waitpid(-1, os.WNOHANG | _WALL | (os.WUNTRACED if self._terminal.given else 0))
+                pid, status = os.waitpid(-1, os.WNOHANG | WALL | (os.WUNTRACED if self._terminal.given else 0))
             except ChildProcessError:
                 return statuses, True
             if pid == 0:

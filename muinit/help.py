@@ -57,8 +57,8 @@ DIAGRAM
 def _defaults() -> dict[str, str]:
     """What stands behind "default:" for each field that has a default worth naming."""
     forward, stop_on = meanings.defaults()
-    words = {option.field: option.default for option in OPTIONS if option.default}
-    return words | {"forward": forward, "stop_on": stop_on}
+    typed = {option.field: option.default for option in OPTIONS if option.default}
+    return typed | {"forward": forward, "stop_on": stop_on}
 
 
 def _options() -> str:
@@ -68,7 +68,7 @@ def _options() -> str:
         value = option.metavar if option.metavar.startswith("[=") else f" {option.metavar}"
         flags = f"{option.short or '  '}{',' if option.short else ' '} {option.long}{value}"
         default = f"; default: {defaults[option.field]}" if option.field in defaults else ""
-        lines.append(f"  {flags:30} {option.words}{default}\n")
+        lines.append(f"  {flags:30} {option.description}{default}\n")
     return "".join(lines)
 
 

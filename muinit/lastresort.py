@@ -26,8 +26,8 @@ _TICK_SECONDS = 0.04
 _MOST_ASKING_TICKS = 250  # 10 s, as long as `docker stop` waits
 _MOST_KILLING_TICKS = 50  # 2 s, because a process that forks while it is killed may be missed at first
 TRIES = 250
-_WALL = 0x40000000  # waitid(2): also children that clone(2) made with another exit signal than SIGCHLD
-_REAP = os.WEXITED | os.WNOHANG | _WALL
+WALL = 0x40000000  # __WALL, waitid(2): also children that clone(2) made with another exit signal than SIGCHLD
+_REAP = os.WEXITED | os.WNOHANG | WALL
 _LOOK = _REAP | os.WNOWAIT
 _STDERR = poll()
 _STDERR.register(2, POLLOUT)

@@ -255,10 +255,10 @@ class Loop:
     def _handle(self, event: Event) -> None:
         if self._exit is not None:
             return
-        taken = self._lifecycle.handle(event)
+        decision = self._lifecycle.handle(event)
         if self._watch:
-            self._watch(taken)
-        for effect in taken.effects:
+            self._watch(decision)
+        for effect in decision.effects:
             self._perform[effect.name](effect)
 
     def _relay(self, relay: Relay) -> None:

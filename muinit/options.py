@@ -104,14 +104,14 @@ class Option:
     there. Without a metavar, `constant` is stored. `default` counts as if it had been typed.
     """
 
-    __slots__ = ("constant", "convert", "default", "field", "long", "metavar", "short", "without", "words")
+    __slots__ = ("constant", "convert", "default", "description", "field", "long", "metavar", "short", "without")
 
     def __init__(
         self,
         short: str,
         long: str,
         metavar: str,
-        words: str,
+        description: str,
         field: str,
         convert: "Callable[[str, str], Any] | None" = None,
         *,
@@ -122,7 +122,7 @@ class Option:
         self.short = short
         self.long = long
         self.metavar = metavar
-        self.words = words
+        self.description = description
         self.field = field
         self.convert = convert
         self.constant = constant

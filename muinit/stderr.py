@@ -60,8 +60,8 @@ class Stderr:
         """Write the last line of all. The reason stands at its beginning, and must not be cut off."""
         self.line(text, most=LAST_LINE_BYTES)
 
-    def attempt(self, what: str, report: Callable[..., T], *arguments: object, otherwise: T | None = None) -> T | None:
-        """Return what `report` returns, or `otherwise` if it raises: a report that fails must never stop the run.
+    def attempt(self, what: str, report: Callable[..., T], *arguments: object) -> T | None:
+        """Return what `report` returns, or None if it raises: a report that fails must never stop the run.
 
         `what` is the name of the report for people. The error is printed once, and that report is not called again.
         """
@@ -74,7 +74,7 @@ class Stderr:
                     self.line(f"warning: an error in muinit: it goes on without {what}; please report {error!r}")
                 except Exception:  # noqa: BLE001, S110 - printing may fail in the same way
                     pass
-        return otherwise
+        return None
 
 
 def descriptor(path: str) -> int | None:

@@ -46,7 +46,7 @@ class Note:
 class Life:
     """A command or an orphan; or "rest": all orphans that have no lane of their own."""
 
-    who: str
+    kind: str
     pid: int | None = None
     name: str = ""
     whole: str = ""  # what is known of its name
@@ -140,7 +140,7 @@ class Lives:
     def _orphans_adopted(self, moment: int, pids: Sequence[int], names: Sequence[str]) -> None:
         for pid, name in zip(pids, names or [""] * len(pids), strict=True):
             self._adopted[pid] = self._orphan(moment, pid, name)
-        self._rest_note(moment, "adopted", sum(self._adopted[pid].who == "rest" for pid in pids))
+        self._rest_note(moment, "adopted", sum(self._adopted[pid].kind == "rest" for pid in pids))
 
     def _orphans_ended(self, moment: int, endings: Sequence[tuple[int, Ending]]) -> None:
         gone = [
@@ -148,7 +148,7 @@ class Lives:
         ]
         for life, how in gone:
             life.end, life.ending = moment, how
-        self._rest_note(moment, "reaped", sum(life.who == "rest" for life, _ in gone))
+        self._rest_note(moment, "reaped", sum(life.kind == "rest" for life, _ in gone))
 
     def _orphan(self, moment: int | None, pid: int, name: str = "") -> Life:
         self.orphans_seen += 1
@@ -200,7 +200,7 @@ class Lives:
             life.outcome = "missing"
         elif not how.code:
             life.outcome = "well"
-        elif not command.failed if command else life.who == "orphan" and self._was_sent(life, how):
+        elif not command.failed if command else life.kind == "orphan" and self._was_sent(life, how):
             life.outcome = "stopped"
         else:
             life.outcome = "killed" if how.signum else "failed"

@@ -18,7 +18,7 @@ from statechart.events import EVENTS
 from statechart.pictures.lives import NAME_LENGTH, Life, Lives, Note, Phase
 from statechart.pictures.scale import BROKEN, EVEN, STRETCHED, Scale, Tick, scale, ticks
 from statechart.traces.write import nanoseconds
-from statechart.words.decision import parts
+from statechart.words.decision import event_detail_effects
 from statechart.words.phrases import orphan, seconds
 from statechart.words.text import cut, printable
 
@@ -104,7 +104,7 @@ class Mark:
 class Lane:
     """A life as a bar; as a point at its end, if it was never started or its start was not seen."""
 
-    who: str
+    kind: str
     pid: int | None
     label: str
     name: str
@@ -288,7 +288,7 @@ class _Painter:
 
     def _end(self, life: Life) -> int:
         """The moment at which a life ends in the picture."""
-        if life.who == "rest":
+        if life.kind == "rest":
             return life.notes[-1].moment
         if life.end is None:
             return 0 if life.outcome == "missing" else self._lives.last
@@ -358,7 +358,7 @@ class _Painter:
     # The lanes
 
     def _name(self, life: Life) -> str:
-        if life.who == "rest":
+        if life.kind == "rest":
             return f"and {self._lives.orphans_seen - len(self._lives.orphans)} more orphans"
         return life.name
 
@@ -366,7 +366,7 @@ class _Painter:
         start = None if life.outcome == "missing" else life.start
         end = self._end(life)
         return Lane(
-            who=life.who,
+            kind=life.kind,
             pid=life.pid,
             label=_pid(life),
             name=fit(self._name(life), NAMES),
@@ -383,14 +383,14 @@ class _Painter:
     def _tip(self, life: Life, end: int) -> str:
         times = self._lives.times
         lines = [f"{_pid(life) or 'command'}: {life.whole}".removesuffix(": ")]
-        if life.who == "rest":
+        if life.kind == "rest":
             return self._name(life)
         if life.outcome == "missing":
             lines += [life.text]
         elif life.start is None:
             lines += ["first seen at its end", f"{life.text} at {exact(times[end])}"]
         else:
-            lines += [f"{'adopted' if life.who == 'orphan' else 'started'} at {exact(times[life.start])}"]
+            lines += [f"{'adopted' if life.kind == 'orphan' else 'started'} at {exact(times[life.start])}"]
             lines += [f"{life.text} at {exact(times[end])}"]
             lines += [f"lived {lasting(times[end] - times[life.start])}"]
         lines += [BARS["stopped"]] if life.outcome == "stopped" else []
@@ -459,7 +459,7 @@ class _Painter:
             )
 
     def _row(self, decision: Decision) -> Row:
-        said = parts(self._lives.lifecycle, decision, self._lives.signame)
+        said = event_detail_effects(self._lives.lifecycle, decision, self._lives.signame)
         shown = [cut(printable(text), NAME_LENGTH) for text in (str(decision.before), str(decision.after), *said)]
         return Row(nanoseconds(decision.event.at), f"{decision.event.at:.3f} s", *shown)
 

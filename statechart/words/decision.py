@@ -37,12 +37,12 @@ def start(lifecycle: Lifecycle, *, colour: bool = False) -> str:
 
 def line(lifecycle: Lifecycle, decision: Decision, signame: Signame, *, colour: bool = False) -> str:
     """The line for one decision; with `colour` the stages are coloured for a terminal."""
-    event, detail, effects = parts(lifecycle, decision, signame)
+    event, detail, effects = event_detail_effects(lifecycle, decision, signame)
     text = event + (f": {detail}" if detail else "") + (f" / {effects}" if effects else "")
     return _line(lifecycle, decision.event.at, (str(decision.before), str(decision.after)), text, colour=colour)
 
 
-def parts(lifecycle: Lifecycle, decision: Decision, signame: Signame) -> tuple[str, str, str]:
+def event_detail_effects(lifecycle: Lifecycle, decision: Decision, signame: Signame) -> tuple[str, str, str]:
     """What a line says: the event with its guard, what the event carries, and the effects."""
     event = decision.event
     details = (

@@ -60,4 +60,4 @@ def as_told(path: Path) -> list[str]:
     with path.open() as file:
         found = read(file)
     run = found.begin()
-    return [line(run, taken, found.signame) for _, taken in found.decisions]
+    return [line(run, decision, found.signame) for _, decision in found.decisions]

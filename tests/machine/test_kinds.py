@@ -22,7 +22,7 @@ from statechart.pictures.lives import Lives
 from statechart.pictures.timeline import MARKS, picture
 from statechart.traces import read, write
 from statechart.values import Stage
-from statechart.words.decision import line, parts
+from statechart.words.decision import event_detail_effects, line
 from statechart.words.story import Story
 from tests.cast.harness import ROOT
 from tests.cast.traces import KINDS
@@ -146,7 +146,7 @@ def test_every_event_is_worded(event: Event) -> None:
     lifecycle = begin()
     for index, ending in getattr(event, "endings", ()) if event.name == "command_ended" else ():
         lifecycle.commands[index].ending = ending
-    name, detail, said = parts(lifecycle, decided(event), signals.name)
+    name, detail, said = event_detail_effects(lifecycle, decided(event), signals.name)
     assert name == f"{event.name} [a_guard]"
     assert bool(detail) == any(getattr(event, names[0]) for _, _, *names in event.fields[:1])
     assert all(effect.words(signals.name) in said for effect in every_effect())

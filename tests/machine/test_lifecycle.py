@@ -76,8 +76,12 @@ def test_sigterm_restarts_the_steps_at_step_1() -> None:
 
 def test_a_forwarded_signal_goes_to_every_child_and_changes_nothing() -> None:
     run = life()
-    taken = run.handle(Forward(HUP))
-    assert (taken.before, taken.after, taken.effects) == (Stage(State.RUNNING), Stage(State.RUNNING), (Relay(HUP),))
+    decision = run.handle(Forward(HUP))
+    assert (decision.before, decision.after, decision.effects) == (
+        Stage(State.RUNNING),
+        Stage(State.RUNNING),
+        (Relay(HUP),),
+    )
 
 
 def test_orphans_are_left_alone_while_the_commands_run() -> None:

@@ -113,9 +113,9 @@ def test_a_row_is_in_the_help(option: Option) -> None:
     (line,) = [line for line in usage.TEXT.splitlines() if line[6:].startswith(option.long)]
     value = option.metavar if option.metavar.startswith("[=") else f" {option.metavar}".rstrip()
     assert line.startswith(f"  {option.short}, {option.long}{value}" if option.short else f"      {option.long}{value}")
-    assert option.words in line
+    assert option.description in line
     if option.default and option.convert:
-        assert line.endswith(f"{option.words}; default: {option.default}")
+        assert line.endswith(f"{option.description}; default: {option.default}")
         assert getattr(parse(COMMAND), option.field) == option.convert(option.long, option.default)
 
 

@@ -73,8 +73,8 @@ def test_a_trace_is_replayed(timeout: float) -> None:
     found = read(recorded(timeout))
     run = replay.replay(found)
     assert (run.state, run.code, run.timeout) == (State.EXITED, 139, timeout)
-    assert [taken.event for _, taken in found.decisions] == EVENTS
-    assert [taken.event.at for _, taken in found.decisions] == [event.at for event in EVENTS]
+    assert [decision.event for _, decision in found.decisions] == EVENTS
+    assert [decision.event.at for _, decision in found.decisions] == [event.at for event in EVENTS]
     adopted = found.decisions[3][1].event
     assert isinstance(adopted, OrphansAdopted)
     assert adopted.names == ("sleep", "")

@@ -286,13 +286,13 @@ def test_no_run_leaves_the_diagram(data: st.DataObject, steps: list[int], timeou
     stop = 0.0
     while run.state is not State.EXITED and data.draw(st.integers(0, 20)):
         event = data.draw(st.sampled_from(list(can_happen(run, clock))))
-        taken = run.handle(event)
-        clocks = [effect.seconds for effect in taken.effects if hasattr(effect, "seconds")]
+        decision = run.handle(event)
+        clocks = [effect.seconds for effect in decision.effects if hasattr(effect, "seconds")]
         clock = clocks[0] if clocks else None if isinstance(event, Timeout) else clock
         stop = sum(clocks, 0.0 if run.step <= 1 and clocks and not run.again else stop)
         assert stop <= found.longest
         assert run.arc
-        assert (search.edge(taken) in found.edges) == bool(run.arc.actions)
+        assert (search.edge(decision) in found.edges) == bool(run.arc.actions)
         assert run.stage in found.states
 
 
@@ -304,10 +304,10 @@ def edges_of_the_proof(setup: verify.Setup) -> set[search.Edge]:
     for saved, before in waiting:  # the loop appends to it
         for event in verify.possible(setup, before) if saved[0] is not State.EXITED else ():
             verify.put_back(run, saved)
-            taken = run.handle(event)
-            now = verify.after(setup, before, event, taken.effects)
+            decision = run.handle(event)
+            now = verify.after(setup, before, event, decision.effects)
             if run.arc and run.arc.actions:
-                found.add(search.edge(taken))
+                found.add(search.edge(decision))
             if verify.key(run, now) not in seen:
                 seen.add(verify.key(run, now))
                 waiting.append((verify.save(run), now))

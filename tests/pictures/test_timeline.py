@@ -578,7 +578,7 @@ def test_every_mark_and_outcome_has_a_name() -> None:
     assert {mark.kind for mark in every} <= set(timeline.MARKS)
     assert {each.outcome for each in of.lanes} <= set(timeline.BARS)
     assert printable("a\nb") == r"a\nb"
-    assert lane(of, 100).who == "command"
+    assert lane(of, 100).kind == "command"
 
 
 # What docs/traces.md shows
