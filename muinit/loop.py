@@ -202,7 +202,7 @@ class Loop:
         self._look_at_the_dead()  # children of the dead that are now ours, before a step signals them
         if self._lifecycle.state is not RUNNING or all(ending.code for _, ending in endings):
             return ()
-        known = {*self._known, *self._inherited}.difference(self._fresh)
+        known = {*self._known.difference(self._fresh), *self._inherited}
         left = [pid for pid in self._kernel.children() if pid not in known]
         # An orphan in the process group of a living command belongs to that command.
         return tuple(pid for pid in left if self._kernel.group(pid) not in self._commands)
