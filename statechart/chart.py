@@ -8,7 +8,7 @@ Two rules of this file:
 A run passes through the states in this order, and through each at most once. A state that has nothing to do is left in
 the same turn. The state depends only on *which processes are still alive*:
 
-    RUNNING      Every command is alive. No clock runs.
+    RUNNING      Every command is alive, except those that may end and ended with 0. No clock runs.
     TERMINATING  Step n of N was sent, and at least one command is still alive.
     DRAINING     No command is left, so the exit code is chosen. Orphans remain, and the steps go on for them.
     EXITED       Nothing is left, or the time of the last step ran out. An event here is an error.
@@ -106,6 +106,7 @@ ARCS = [
     arc("terminate",       DRAINING,               STAY,                        do=("obey", "start_steps")),
 
     arc("command_ended",   RUNNING,                DRAINING,    "last_command", do=("record", "choose_code", "start_steps")),
+    arc("command_ended",   RUNNING,                STAY,        "may_go_on",    do=("record",)),
     arc("command_ended",   RUNNING,                TERMINATING,                 do=("record", "start_steps")),
     arc("command_ended",   TERMINATING,            DRAINING,    "last_command", do=("record", "choose_code")),
     arc("command_ended",   TERMINATING,            STAY,                        do=("record",)),

@@ -105,7 +105,7 @@ class Ending(Value):
 
 
 class CommandEnded(Event):
-    """Commands ended: (index of the command, how it ended), in the order in which waitpid(2) gave them.
+    """Commands ended: (index of the command, how it ended), in the order of the command line.
 
     All that had ended by then are one event, because muinit must know which commands are dead before it signals the
     others: a signal to a zombie succeeds, and would be taken for the cause of its death.

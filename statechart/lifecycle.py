@@ -8,7 +8,7 @@ from statechart.values import Stage, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from statechart.chart import Arc
     from statechart.effects import Effect
@@ -34,12 +34,27 @@ KILL_SECONDS = 1.0
 class Command:
     """A command: its command line, and what became of it."""
 
-    __slots__ = ("argv", "ended_at", "ending", "own_signals", "pid", "reads_nothing", "step", "step_at", "told")
+    __slots__ = (
+        *("argv", "ended_at", "ending", "may_end", "name", "own_signals", "pid"),
+        *("reads_nothing", "step", "step_at", "success", "told"),
+    )
 
-    def __init__(self, argv: Sequence[str], pid: int | None, *, reads_nothing: bool = False) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        pid: int | None,
+        *,
+        reads_nothing: bool = False,
+        name: str = "",
+        success: Collection[int] = (),
+        may_end: bool = False,
+    ) -> None:
         self.argv = argv
         self.pid = pid  # None: never started
         self.reads_nothing = reads_nothing  # its stdin is /dev/null, because another command has the terminal
+        self.name = name  # "": the program's
+        self.success = success  # exit codes that count as 0
+        self.may_end = may_end  # its end with 0 does not stop the others
         self.ending: Ending | None = None
         self.ended_at = 0.0
         self.step = 0  # the step that was in force when it ended; 0: none was
@@ -53,6 +68,21 @@ class Command:
         return self.pid is not None and self.ending is None
 
     @property
+    def code(self) -> int:
+        """Its exit code, where codes that mean success are 0. 127 and 126 for a command that was not started stay."""
+        assert self.ending is not None
+        return self.code_of(self.ending)
+
+    def code_of(self, ending: Ending) -> int:
+        """The same, of an ending that it may have."""
+        return 0 if ending.code in self.success and not ending.failure else ending.code
+
+    @property
+    def stops(self) -> bool:
+        """Whether its end stops the others."""
+        return bool(self.code) or not self.may_end
+
+    @property
     def failed(self) -> bool:
         """Whether its end counts as a failure: THE RULE of the exit status.
 
@@ -61,7 +91,26 @@ class Command:
         told to stop, or to forward a signal, the signals that it sends for that are not its own initiative.
         """
         assert self.ending is not None
-        return self.ending.code != 0 and not self.own_signals.get(self.ending.death, False)
+        return self.code != 0 and not self.own_signals.get(self.ending.death, False)
+
+
+def first_failed(ended: Sequence[Command]) -> Command | None:
+    """The first command that failed."""
+    return next((command for command in ended if command.failed), None)
+
+
+def first_ended(ended: Sequence[Command]) -> Command | None:
+    """The first command that ended, whatever its code. One that may end, and ended with 0, is left out."""
+    return next((command for command in ended if command.stops), None)
+
+
+def original(ended: Sequence[Command]) -> Command | None:
+    """The first command whose code is not 0, even if muinit killed it: so does the C tool of the same name."""
+    return next((command for command in ended if command.code), None)
+
+
+# Whose code is the exit status: each policy is given the commands in the order in which they ended.
+POLICIES = {"first-failed": first_failed, "first-ended": first_ended, "original": original}
 
 
 class Decision(Value):
@@ -81,22 +130,26 @@ class Lifecycle:
     """One run: `handle` takes an event and returns what was decided.
 
     `commands` are those of the command line, in order. `steps` are the numbers of the signals that stop them, at least
-    one. `timeout` is how many seconds each step has, 0 to infinity.
+    one. `timeout` is how many seconds each step has, 0 to infinity. `policy`
+    says whose code is the exit status (`POLICIES`).
     """
 
     __slots__ = (
-        *("commands", "steps", "timeout"),
+        *("commands", "steps", "timeout", "policy"),
         *("state", "arc", "step", "again", "step_at", "told", "told_at", "ended", "decider", "code"),
         *("asked", "killing", "killed", "left"),
         "_effects",
     )
 
-    def __init__(self, commands: Sequence[Command], steps: Sequence[int], timeout: float) -> None:
+    def __init__(
+        self, commands: Sequence[Command], steps: Sequence[int], timeout: float, policy: str = "first-failed"
+    ) -> None:
         self.state = State.RUNNING
         self.arc: Arc | None = None  # the row last taken
         self.commands = commands
         self.steps = steps
         self.timeout = timeout
+        self.policy = policy
         self.step = 0  # 0: none was sent yet
         self.again = False  # whether the step has its time once more, for processes that had not been asked
         self.step_at = 0.0  # when it was sent
@@ -146,6 +199,11 @@ class Lifecycle:
         """Whether no command is left alive after these."""
         ended = [index for index, _ in event.endings]
         return not any(command.alive for index, command in enumerate(self.commands) if index not in ended)
+
+    def may_go_on(self, event: CommandEnded) -> bool:
+        """Whether all of these may end, and have ended with 0, so that the others go on."""
+        ends = ((self.commands[index], ending) for index, ending in event.endings)
+        return all(command.may_end and command.code_of(ending) == 0 for command, ending in ends)
 
     def some_unasked(self, event: Timeout) -> bool:
         """Whether a process would be killed, or left alive, that has not been asked to stop."""
@@ -212,7 +270,8 @@ class Lifecycle:
             command.step_at = self.step_at
             command.told = self.told
             self.ended.append(command)
-        if not self.step and any(not ending.code for _, ending in event.endings):
+        ended = [self.commands[index] for index, _ in event.endings]
+        if not self.step and any(command.stops and not command.code for command in ended):
             self.left = tuple(zip(event.left, event.names or [""] * len(event.left), strict=True))
 
     def record_orphans(self, event: OrphansEnded) -> None:
@@ -222,10 +281,10 @@ class Lifecycle:
         self.killed += [(pid, name) for (pid, ending), name in dead if self.killing and ending.signum == SIGKILL]
 
     def choose_code(self, event: CommandEnded) -> None:
-        """The exit status is that of the first command that failed, else 0."""
-        self.decider = next((command for command in self.ended if command.failed), None)
-        if self.decider is not None and self.decider.ending is not None:
-            self.code = self.decider.ending.code
+        """The exit status is that of the command that the policy finds, else 0."""
+        self.decider = POLICIES[self.policy](self.ended)
+        if self.decider is not None:
+            self.code = self.decider.code
 
     def suspend(self, event: Event) -> None:
         """Ctrl-Z suspends all commands, and then muinit, so that the shell gets its terminal back."""

@@ -20,6 +20,8 @@ REAP = "reap"  # ask waitpid(2) until it has no more
 SHIELDED = "shielded"  # it would kill any other process; as PID 1 muinit ignores it, and says so once
 NOTHING = "nothing"  # it stays blocked, or never reaches muinit
 
+EVERY_SIGNAL = 0  # among the numbers to forward: every signal that nothing else claims
+
 UNCATCHABLE = frozenset({"SIGKILL", "SIGSTOP"})
 # These mean that muinit itself is broken. They stay blocked: a real fault kills muinit all the same, and a signal that
 # somebody sends does nothing (signal(7)).
@@ -103,7 +105,7 @@ def meaning(  # noqa: C901, PLR0911 (a list of rules; the first one that fits co
     # First what the user named. The command line refuses a signal that is in both lists.
     if number in stop_on:
         return STOP
-    if number in forward:
+    if number in forward or (EVERY_SIGNAL in forward and name != "SIGTSTP"):
         return FORWARD
     # Then the defaults. They do not apply if the caller ignores the signal, as a shell's `&` does with INT and QUIT.
     if ignored:
@@ -131,9 +133,13 @@ def meanings(
     init: bool,
     ignored: Collection[int] = (),
     blocked: Collection[int] = (),
+    rewrite: Mapping[int, int] | None = None,
 ) -> dict[int, str]:
-    """Return what every signal means to a run, by number. `numbers` has all signals of this machine by name."""
-    return {
+    """Return what every signal means to a run, by number. `numbers` has all signals of this machine by name.
+
+    A signal that `rewrite` turns into another one means what that one means; one that it turns into 0 means nothing.
+    """
+    found = {
         number: meaning(
             name,
             number,
@@ -145,3 +151,4 @@ def meanings(
         )
         for name, number in numbers.items()
     }
+    return {**found, **{source: found.get(target, NOTHING) for source, target in (rewrite or {}).items()}}

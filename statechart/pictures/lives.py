@@ -15,7 +15,7 @@ from statechart.lifecycle import SIGKILL
 from statechart.traces.read import ENDLESS
 from statechart.traces.write import nanoseconds
 from statechart.values import Stage
-from statechart.words.phrases import seconds, title
+from statechart.words.phrases import program, seconds, title
 from statechart.words.text import cut, printable
 
 TYPE_CHECKING = False
@@ -198,7 +198,7 @@ class Lives:
         life.text = _text(how, self.signame)
         if how.failure:
             life.outcome = "missing"
-        elif not how.code:
+        elif not (command.code if command else how.code):
             life.outcome = "well"
         elif not command.failed if command else life.kind == "orphan" and self._was_sent(life, how):
             life.outcome = "stopped"
@@ -245,7 +245,7 @@ def _run(found: Trace) -> tuple[Lifecycle, bool]:
 
 
 def _life(command: Command) -> Life:
-    name = title([command.argv[0].rpartition("/")[2], *command.argv[1:]])
+    name = title([program(command), *command.argv[1:]])
     return Life("command", command.pid, name, cut(printable(" ".join(command.argv)), NAME_LENGTH))
 
 

@@ -52,8 +52,9 @@ def diagram(found: Trace) -> tuple[Markup, str]:
         return Markup(), GRAPHVIZ
     numbers = found.header["signals"]
     forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
+    roles = [False, False, *(True for command in lifecycle.commands if command.may_end)]
     unfolded = search.Unfolded(
-        lifecycle.steps, lifecycle.timeout, forward, lambda number: printable(found.signame(number)), stop=stop
+        lifecycle.steps, lifecycle.timeout, forward, lambda number: printable(found.signame(number)), roles, stop=stop
     )
     graph = search.dot(unfolded, Counter(search.edge(decision) for _, decision in found.decisions))
     command = [program, "-Tsvg"]

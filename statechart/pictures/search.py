@@ -52,8 +52,9 @@ def edge(decision: Decision) -> Edge:
 class Unfolded:
     """Every stage that a run can get into, and every edge between them.
 
-    `steps` and `timeout` are those of `Lifecycle`, `forward` the numbers of the signals that are forwarded. More than
-    two `commands` lead to nothing that two do not lead to.
+    `steps` and `timeout` are those of `Lifecycle`, `forward` the numbers of the signals that are forwarded. `commands`
+    says of each command whether it may end; none stands for two that may not. More than two of a kind lead to nothing
+    that two do not lead to.
 
     `states` has for each stage what its step sent and the clock that it set, in words; nothing if no step is in force.
     `edges` has the effects of each edge in words. `longest` is how many seconds a stop takes, 0 to infinity, if no
@@ -66,7 +67,7 @@ class Unfolded:
         timeout: float,
         forward: Collection[int],
         signame: Signame,
-        commands: int = 2,
+        commands: Sequence[bool] = (),
         *,
         stop: Collection[int] = (SIGTERM,),
     ) -> None:
@@ -75,15 +76,16 @@ class Unfolded:
         self._forward = forward
         self.stop = [signame(number) for number in sorted(stop, key=lambda number: number != SIGTERM)]
         self._signame = signame
-        self._commands = commands
+        self._commands = [*[False] * min(commands.count(False), 2), *[True] * min(commands.count(True), 2)]
         self.states: dict[Stage, list[str]] = {}
         self.edges: dict[Edge, list[str]] = {}
         self._search()
         self.longest = self._wait()
 
     def _begin(self) -> Lifecycle:
-        pids = range(ORPHAN + 1, ORPHAN + 1 + self._commands)
-        return Lifecycle([Command((), pid) for pid in pids], tuple(self._steps), self._timeout)
+        kinds = enumerate(self._commands or [False, False], ORPHAN + 1)
+        commands = [Command((), pid, may_end=may_end) for pid, may_end in kinds]
+        return Lifecycle(commands, tuple(self._steps), self._timeout)
 
     def _search(self) -> None:
         """Find the states and the edges, breadth first: give each event to a copy of the run."""
@@ -109,7 +111,7 @@ class Unfolded:
         """An effect in words. `alike` has it once for each time that its edge was found."""
         relayed = dict.fromkeys(self._signame(effect.signum) for effect in alike if isinstance(effect, Relay))
         if relayed:
-            return alike[0].words(lambda _: " or ".join(relayed))
+            return alike[0].words(lambda _: _or([*relayed]))
         if isinstance(alike[0], Exit) and not alike[0].gave_up:
             return "exit with the code of the first command that failed, else 0"
         return " or ".join(dict.fromkeys(effect.words(self._signame) for effect in alike))
@@ -165,6 +167,8 @@ class _Situation:
         yield Terminate(SIGTERM)
         if self.alive:
             yield CommandEnded((self.alive[0], Ending(0)))
+            if any(command.may_end for command in self.lifecycle.commands):
+                yield from (CommandEnded((index, Ending(code))) for index in self.alive for code in (0, 3))
             yield CommandEnded(*((index, Ending(0)) for index in self.alive))
         yield OrphansAdopted(ORPHAN)
         yield OrphansEnded((ORPHAN, Ending(0)))

@@ -11,7 +11,7 @@ from statechart import effects, events
 from statechart.chart import State
 from statechart.effects import EFFECTS, Effect
 from statechart.events import EVENTS, Ending, Event
-from statechart.lifecycle import Command, Decision, Lifecycle
+from statechart.lifecycle import POLICIES, Command, Decision, Lifecycle
 from statechart.traces.write import SCHEMA
 from statechart.values import Stage
 
@@ -123,8 +123,12 @@ def _lifecycle(entry: Entry) -> Lifecycle:
         pid = each["pid"]
         reads_nothing = _a(bool, each["reads_nothing"])
         argv, pid = _some(str, each["argv"]), None if pid is None else _a(int, pid)
-        commands.append(Command(argv, pid, reads_nothing=reads_nothing))
-    return Lifecycle(commands, _some(int, steps), _seconds(entry["timeout"]))
+        success = [_a(int, code) for code in _a(list, each["success"])]
+        name, may_end = _a(str, each["name"]), _a(bool, each["may_end"])
+        commands.append(Command(argv, pid, reads_nothing=reads_nothing, name=name, success=success, may_end=may_end))
+    if _a(str, entry["exit_status"]) not in POLICIES:
+        raise ValueError(f"{entry['exit_status']!r} is not a policy")
+    return Lifecycle(commands, _some(int, steps), _seconds(entry["timeout"]), entry["exit_status"])
 
 
 def _decision(entry: Entry, numbers: Numbers) -> Decision:

@@ -35,8 +35,16 @@ def header(
         "timeout": _or_null(lifecycle.timeout),
         "forward": [names[number] for number in forward],
         "stop_on": [names[number] for number in stop_on],
+        "exit_status": lifecycle.policy,
         "commands": [
-            {"pid": command.pid, "argv": list(command.argv), "reads_nothing": command.reads_nothing}
+            {
+                "pid": command.pid,
+                "argv": list(command.argv),
+                "name": command.name,
+                "success": sorted(command.success),
+                "may_end": command.may_end,
+                "reads_nothing": command.reads_nothing,
+            }
             for command in lifecycle.commands
         ],
         "signals": dict(numbers),

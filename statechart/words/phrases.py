@@ -26,8 +26,13 @@ def title(argv: Sequence[str]) -> str:
 def command(it: Command) -> str:
     """What every line calls a command: "pid 8 (sshd -D)"; if it has no pid, "command (/usr/sbin/sshd -D)"."""
     if it.pid is None:
-        return f"command ({title(it.argv)})"
-    return f"pid {it.pid} ({title([it.argv[0].rpartition('/')[2], *it.argv[1:]])})"
+        return f"command ({title([it.name or it.argv[0], *it.argv[1:]])})"
+    return f"pid {it.pid} ({title([program(it), *it.argv[1:]])})"
+
+
+def program(it: Command) -> str:
+    """Its name: the one that it was given, or the program's."""
+    return it.name or it.argv[0].rpartition("/")[2]
 
 
 def orphan(pid: int, name: str = "") -> str:

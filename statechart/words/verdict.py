@@ -35,7 +35,7 @@ class Verdict:
     def sentence(self, survivors: Sequence[str], at: float) -> str:
         """Why the run exits, `at` seconds after its start. `survivors` describes the processes that are left alive."""
         lifecycle = self._lifecycle
-        first = next((it for it in lifecycle.ended if not it.step), None)  # the command whose end began the stop
+        first = next((it for it in lifecycle.ended if not it.step and it.stops), None)  # its end began the stop
         stopped = ", so muinit stopped the rest" if any(it.step or it.alive for it in lifecycle.commands) else ""
         if lifecycle.decider is not None:
             what = self.fate(lifecycle.decider, total=True)
@@ -44,9 +44,9 @@ class Verdict:
             what = f"still alive {seconds(at - lifecycle.step_at)} into {self._step(lifecycle.step)}: {alive}"
         else:
             what = "no command failed"
-        if first is None:
+        if first is None and lifecycle.told:
             what += f"; {self._signame(lifecycle.told)} had told muinit to stop after {seconds(lifecycle.told_at)}"
-        elif first is not lifecycle.decider:
+        elif first is not None and first is not lifecycle.decider:
             what += f"; {self.fate(first)}{stopped}"
         else:
             what += stopped
@@ -87,7 +87,7 @@ class Verdict:
     def _mistake(self, it: Command) -> str:
         """What may be wrong if this command began the stop by exiting 0, and what to do; "" if nothing seems wrong."""
         assert it.ending is not None
-        if it.step or it.ending.code:
+        if it.step or it.code or not it.stops:
             return ""
         if self._lifecycle.left:
             left = first_few([orphan(*process) for process in self._lifecycle.left])

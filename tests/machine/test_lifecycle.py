@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from statechart.chart import State
 from statechart.effects import Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.events import (
@@ -219,3 +221,33 @@ def test_events_are_compared_without_their_time() -> None:
     assert len({Forward(2), Forward(2, at=9.0), Terminate(2)}) == 2
     assert repr(OrphansAdopted(7)) == "OrphansAdopted((), (7,))"
     assert repr(SendStep(9, tree=True)) == "SendStep(None, (9,), True)"
+
+
+# Commands that may end
+
+
+def test_a_command_that_may_end_and_ends_with_0_changes_nothing() -> None:
+    run = Lifecycle([Command(["job"], 100, may_end=True), Command(["web"], 101)], (TERM, KILL), 2.0)
+    decision = run.handle(CommandEnded((0, Ending(0))))
+    assert (str(decision.after), decision.guard, decision.effects) == ("RUNNING", "may_go_on", ())
+    assert run.handle(CommandEnded((1, Ending(3)))).after.state is State.DRAINING
+    assert play(run, Drained()) == [(Exit(3),)]
+
+
+@pytest.mark.parametrize("ending", [Ending(3), Ending(137, 9), Ending(127, failure="was not found")])
+def test_any_other_end_of_a_command_that_may_end_begins_the_stop(ending: Ending) -> None:
+    run = Lifecycle([Command(["job"], 100, may_end=True), Command(["web"], 101)], (TERM, KILL), 2.0)
+    assert play(run, CommandEnded((0, ending))) == [STOP_ALL]
+
+
+def test_a_batch_in_which_another_command_ended_begins_the_stop() -> None:
+    commands = [Command(["job"], 100, may_end=True), Command(["web"], 101), Command(["mail"], 102)]
+    run = Lifecycle(commands, (TERM, KILL), 2.0)
+    assert play(run, CommandEnded((0, Ending(0)), (1, Ending(0)))) == [STOP_ALL]
+
+
+def test_a_code_that_means_success_is_an_end_with_0() -> None:
+    run = Lifecycle([Command(["job"], 100, may_end=True, success=[9]), Command(["web"], 101)], (TERM, KILL), 2.0)
+    assert play(run, CommandEnded((0, Ending(9)))) == [()]
+    started = Lifecycle([Command(["job"], None, may_end=True, success=[127]), Command(["web"], 101)], (TERM, KILL), 2.0)
+    assert play(started, CommandEnded((0, Ending(127, failure="was not found")))) == [STOP_ALL]

@@ -26,10 +26,10 @@ from typing import TypeVar
 
 from muinit import signals
 from muinit.loop import Loop
-from muinit.signals import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTSTP
+from muinit.signals import SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTSTP
 from statechart.chart import State
 from statechart.effects import Exit, SendStep
-from statechart.events import Ending, Event, Timeout
+from statechart.events import CommandEnded, Ending, Event, Timeout
 from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.meanings import NOTHING, meanings
 from statechart.traces import write
@@ -63,6 +63,9 @@ class World:
     timeout: float = 2.0
     forward: frozenset[int] = frozenset()  # the signals that -s names
     stop_on: frozenset[int] = frozenset()  # the signals that --stop-on names
+    rewrite: dict[int, int] = field(default_factory=dict)  # the pairs of --rewrite
+    success: frozenset[int] = frozenset()  # the codes of --success-codes
+    may_end: frozenset[int] = frozenset()  # the indexes of the commands with --may-end
     pid1: bool = False
     proc: bool = True
     terminal: bool = False
@@ -76,8 +79,17 @@ class World:
 
     def __str__(self) -> str:
         options = [f"-k {','.join(map(signals.name, self.steps))} -t {self.timeout:g}"]
-        options += [f"-s {','.join(map(signals.name, sorted(self.forward)))}"] if self.forward else []
+        options += (
+            [f"-s {','.join(signals.name(n) if n else 'all' for n in sorted(self.forward))}"] if self.forward else []
+        )
         options += [f"--stop-on {','.join(map(signals.name, sorted(self.stop_on)))}"] if self.stop_on else []
+        options += [f"-r {source}:{target}" for source, target in self.rewrite.items()]
+        options += [f"-e {','.join(map(str, sorted(self.success)))}"] if self.success else []
+        options += (
+            [f"--may-end {','.join(self.programs[index].name for index in sorted(self.may_end))}"]
+            if self.may_end
+            else []
+        )
         options += ["as PID 1"] if self.pid1 else []
         options += [] if self.proc else ["without /proc"]
         options += ["on a terminal"] if self.terminal else []
@@ -90,11 +102,12 @@ class World:
     @property
     def meanings(self) -> dict[int, str]:
         """What each signal means to muinit (`muinit.__main__`)."""
-        return meanings(NUMBERS, self.forward, self.stop_on, init=self.pid1)
+        return meanings(NUMBERS, self.forward, self.stop_on, init=self.pid1, rewrite=self.rewrite)
 
     def passes_on(self, signum: int) -> bool:
         """Whether this signal is forwarded: docs/design.md, rule 5, stated a second time."""
         named = signum in self.forward or (not self.forward and signum == SIGINT and signum not in self.stop_on)
+        named = named or (0 in self.forward and signum not in {SIGTSTP, SIGCHLD} | self.stop_on)  # -s all
         return named and signum not in (SIGTERM, SIGCONT)
 
     def stops_us(self, signum: int) -> bool:
@@ -183,10 +196,14 @@ def make_world(rand: Random) -> World:
         (SIGTERM,),
         (SIGKILL, SIGTERM),
     )
-    forward = pick(rand, (), (SIGINT,), (SIGINT, SIGHUP), (RT, SIGINT), (SIGTERM, SIGUSR1), (SIGCONT, SIGTSTP))
+    forward = pick(rand, (), (SIGINT,), (SIGINT, SIGHUP), (RT, SIGINT), (SIGTERM, SIGUSR1), (SIGCONT, SIGTSTP), (0,))
     stop_on = pick(rand, (), (), (), (SIGQUIT,), (SIGINT,), (SIGUSR1, SIGHUP))
     world.stop_on = frozenset(stop_on)
     world.forward = frozenset(forward) - world.stop_on
+    swap = {SIGINT: SIGUSR1, SIGUSR1: SIGINT}
+    world.rewrite = pick(rand, {}, {}, {}, {SIGHUP: SIGTERM}, {SIGQUIT: 0, SIGHUP: 0}, {SIGINT: SIGQUIT}, swap)
+    world.success = frozenset(pick(rand, (), (), (), (3,), (143,), (137, 7)))
+    world.may_end = frozenset(index for index in range(len(names)) if rand() > 0.85)
     world.lively = pick(rand, 0.02, 0.05, 0.1, 0.2, 0.4, 0.0)
     kind = rand()
     if kind > 0.6:
@@ -211,7 +228,7 @@ def make_world(rand: Random) -> World:
             target, signum = "foreground", pick(rand, SIGINT, SIGTSTP)
         else:
             others = SIGTERM, SIGINT, SIGHUP, RT, SIGUSR1, SIGCONT, SIGTSTP, SIGQUIT, SIGPWR, 37
-            target, signum = "muinit", pick(rand, *others, *sorted(world.forward))
+            target, signum = "muinit", pick(rand, *others, *sorted(world.forward - {0}))
         world.outside += [(at, target, signum)] * pick(rand, 1, 1, 2)
     world.watched = rand() > 0.5
     return world
@@ -322,14 +339,17 @@ class History:
                     pid = kernel.start(program)
                 except OSError as error:
                     failure = (index, Ending(127 if error.errno == ENOENT else 126, failure="was not started"))
-            commands.append(Command([program.name], pid))
+            may_end = index in world.may_end
+            commands.append(Command([program.name], pid, success=world.success, may_end=may_end))
         meaning = world.meanings
         kernel.catch(signum for signum, what in meaning.items() if what != NOTHING)
         self.failure = failure
         self.lifecycle = Traced(commands, world.steps, world.timeout, self._taken, self._before)
         watch = (lambda _: None) if world.watched else None
         self._say(start(self.lifecycle))
-        loop = self._loop(kernel, self.lifecycle, meaning, self._say, watch=watch, started_at=0.0)
+        loop = self._loop(
+            kernel, self.lifecycle, meaning, self._say, watch=watch, started_at=0.0, rewrite=world.rewrite
+        )
         before = kernel.reap()[0] if failure else []
         self.before = len(kernel.reaped)
         self._on_wake([])
@@ -361,8 +381,9 @@ class History:
         self._say(line(self.lifecycle, taken, signals.name))
 
     def _on_wake(self, arrived: list[int]) -> None:
-        self._wake = (self.kernel.calls, arrived)
         self.wakes.append(arrived)
+        arrived = [counted for signum in arrived if (counted := self.world.rewrite.get(signum, signum))]
+        self._wake = (self.kernel.calls, arrived)
         self._parents = {one: one.parent for one in self.kernel.table.values() if one.ours and one.alive}
         if any(self.world.stops_us(signum) for signum in arrived):
             self.told = self.told or self.kernel.calls
@@ -446,9 +467,9 @@ def no_zombie_is_left(it: History) -> None:
 
 
 def no_status_is_lost(it: History) -> None:
-    """Each status that the kernel gave is kept for its command, in the order in which the kernel gave them."""
+    """Each status that the kernel gave is kept, in order; those that were seen together, as on the command line."""
     told = [(command.argv, command.ending.code) for command in it.lifecycle.ended if command.ending and command.pid]
-    true = [([process.program.name], code_of(process)) for process in it.kernel.reaped]
+    true = [([process.program.name], code_of(process)) for process in reaped_in_order(it)]
     assert told == true, f"{told} instead of {true}"
     unreaped = [process for process in it.kernel.commands if process not in it.kernel.reaped]
     assert all(process.alive or process.died > it.kernel.reaps[-1] for process in unreaped)
@@ -550,7 +571,7 @@ def the_trace_can_be_replayed(it: History) -> None:
     """A trace in the format of --trace-file, when it is replayed, leads to the same states and effects."""
     entries = [
         write.header(
-            it.lifecycle, it.world.forward, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0
+            it.lifecycle, it.world.forward - {0}, it.world.stop_on, NUMBERS, muinit="", argv=["muinit"], pid=1, time=0.0
         ),
         *(write.entry(one, signals.name) for one in it.taken),
     ]
@@ -604,13 +625,27 @@ def code_of(process: Process) -> int:
     return 128 + process.status if process.status < 128 and process.status else process.status >> 8
 
 
+def reaped_in_order(it: History) -> list[Process]:
+    """The commands that were reaped; those of one event in the order of the command line."""
+    left, found = list(it.kernel.reaped), []
+    for decision in it.taken:
+        if isinstance(decision.event, CommandEnded):
+            # One that could not be started parts those that were reaped before it from the others.
+            kinds = ["failure" if ending.failure else "end" for _, ending in decision.event.endings]
+            first = kinds.index("failure") if "failure" in kinds else 0
+            for count in (first, kinds.count("end") - first):
+                found += sorted(left[:count], key=lambda process: process.command)
+                left = left[count:]
+    return found + left
+
+
 def exit_codes(it: History) -> Iterator[int]:
     """Each exit status that is allowed: the first failure in the order of reaping, else 0.
 
     This states docs/design.md, rules 22 and 23, a second time. More than one exit status is allowed if nobody can know,
     not even muinit, what a command died of.
     """
-    for index, process in enumerate(it.kernel.reaped):
+    for index, process in enumerate(reaped_in_order(it)):
         if it.failure is not None and index == it.before:
             break
         failed = has_failed(it, process)
@@ -632,7 +667,7 @@ def has_failed(it: History, process: Process) -> bool | None:
     or the command died before the signal was sent, but after muinit had last asked the kernel for the dead.
     """
     code = code_of(process)
-    if code == 0:
+    if code == 0 or code in it.world.success:
         return False
     death = code - 128
     whose = [(call, alive, own(it, process, call, death)) for call, signum, alive in process.sent if signum == death]

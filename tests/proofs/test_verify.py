@@ -22,6 +22,7 @@ Row = dict[str, Any]
 
 # These catch every mutant: one has a time too short for a killed process to die, one two commands, one three.
 BOUND = [Setup(1, 1, (TERM, KILL), 0.0), Setup(2, 2, (TERM, KILL), 2.0), Setup(3, 3, (KILL,), 2.0)]
+BOUND += [Setup(2, 2, (TERM, KILL), 2.0, 1), Setup(1, 1, (KILL,), 2.0, 1)]  # commands that may end
 
 # The rows of the table: a row that starts from several states is listed once for each.
 ROWS: list[Row] = [
@@ -43,9 +44,11 @@ EQUIVALENT = {
         "suspend in RUNNING: choose_code added",
         "resume in RUNNING: choose_code added",
     },
+    "no command has failed yet, so no code is chosen": {"command_ended in RUNNING [may_go_on]: choose_code added"},
     "no SIGKILL was sent, so none has ended an orphan": {
         "orphans_ended in RUNNING: record_orphans added",
         "command_ended in RUNNING [last_command]: record_orphans added",
+        "command_ended in RUNNING [may_go_on]: record_orphans added",
         "command_ended in RUNNING: record_orphans added",
     },
     "no command is left that could die of the step's signal": {"terminate in DRAINING: obey and start_steps swapped"},

@@ -99,6 +99,13 @@ class Setup(NamedTuple):
     started: int
     steps: tuple[int, ...]
     timeout: float
+    may_end: int = 0  # how many, the last ones
+    success: tuple[int, ...] = ()  # the codes that count as 0
+
+    def ends_run(self, index: int, ending: Ending) -> bool:
+        """Whether this end of a command stops the others."""
+        may_end = index >= self.commands - self.may_end
+        return not (may_end and not ending.failure and ending.code in (0, *self.success))
 
     @property
     def times(self) -> list[float]:
@@ -109,6 +116,8 @@ class Setup(NamedTuple):
     def __str__(self) -> str:
         names = ",".join(map(signals.name, self.steps))
         missing = f" ({self.started} could be started)" if self.started < self.commands else ""
+        missing += f" ({self.may_end} may end)" if self.may_end else ""
+        missing += f" (success: {self.success})" if self.success else ""
         return f"commands: {self.commands}{missing}, steps: {names}, {self.timeout:g} s each"
 
 
@@ -120,6 +129,10 @@ def every_setup(alphabet: tuple[int, ...], longest: int, commands: int) -> list[
             for steps in product(alphabet, repeat=length):
                 found += [Setup(count, started, steps, 2.0) for started in range(count, -1, -1)]
                 found += [Setup(count, count, steps, timeout) for timeout in (0.0, math.inf) if count < 3]
+                if length < 3:
+                    found += [Setup(count, count, steps, 2.0, may_end) for may_end in range(1, min(count, 2) + 1)]
+                if length == 1 and count < 3:
+                    found.append(Setup(count, count, steps, 2.0, count - 1, (3, 143)))
     return found
 
 
@@ -152,9 +165,9 @@ class World(NamedTuple):
         return tuple(index for index, sent in enumerate(self.sent) if sent is not None)
 
 
-def counts(ending: Ending, sent: Sent) -> bool:
+def counts(ending: Ending, sent: Sent, success: tuple[int, ...] = ()) -> bool:
     """Whether this end of a command is a failure: docs/design.md, rules 20 and 21. `sent` is what it had been sent."""
-    if ending.code == 0:
+    if ending.code == 0 or (ending.code in success and not ending.failure):
         return False
     if ending.code <= 128:
         return True  # the program's own code, which counts even while it is being stopped
@@ -183,9 +196,10 @@ def after(setup: Setup, world: World, event: Event, effects: tuple[Effect, ...])
     sent, ended, told, step, late, clock, waits = world
     if isinstance(event, CommandEnded):
         for index, ending in event.endings:
-            ended += ((index, ending.code if counts(ending, sent[index] or ()) else 0),)
+            ended += ((index, ending.code if counts(ending, sent[index] or (), setup.success) else 0),)
         sent = tuple(None if index in dict(event.endings) else was for index, was in enumerate(sent))
-        step = step or 1
+        goes_on = any(was is not None for was in sent) and not any(setup.ends_run(*each) for each in event.endings)
+        step = step or (0 if goes_on else 1)
     elif isinstance(event, Terminate):
         told, step, late = True, 1, False
     elif isinstance(event, Timeout):
@@ -286,7 +300,11 @@ Saved = tuple[State, int, bool, bool, bool, int, int, int | None, tuple[int, ...
 
 
 def begin(setup: Setup) -> Lifecycle:
-    started = [Command([f"c{index}"], 100 + index) for index in range(setup.started)]
+    often = setup.commands - setup.may_end
+    started = [
+        Command([f"c{index}"], 100 + index, success=setup.success, may_end=index >= often)
+        for index in range(setup.started)
+    ]
     missing = [Command([f"c{index}"], None) for index in range(setup.started, setup.commands)]
     return Lifecycle([*started, *missing], setup.steps, setup.timeout)
 
@@ -323,7 +341,9 @@ def key(run: Lifecycle, world: World) -> object:
         place.setdefault(index, len(place))
     commands = [run.commands[index] for index in place]
     known = tuple(
-        tuple(sorted(command.own_signals.items())) if command.ending is None else command.failed and command.ending.code
+        (command.may_end, tuple(sorted(command.own_signals.items())))
+        if command.ending is None
+        else command.failed and command.ending.code
         for command in commands
     )
     return (
