@@ -9,9 +9,12 @@ from _signal import SIG_BLOCK, pthread_sigmask, valid_signals
 
 CALLERS_MASK = pthread_sigmask(SIG_BLOCK, valid_signals())
 
+from posix import environ, getppid
+
+PARENT = getppid()
+
 import sys
 from _frozen_importlib_external import PathFinder
-from posix import environ
 
 # PYTHON... variables, a sitecustomize and modules in the current folder are for the commands. Did any of them reach
 # this interpreter? Until that is known, only modules that are built into Python are imported.
@@ -71,7 +74,7 @@ import os
 from errno import ENOENT, ENOTDIR
 
 from muinit import lastresort, signals
-from muinit.options import QUIET, VERBOSE, Options, UsageError, parse
+from muinit.options import QUIET, VARIABLE, VERBOSE, Options, UsageError, parse
 from muinit.kernel import Kernel
 
 TYPE_CHECKING = False
@@ -92,7 +95,7 @@ def main() -> int:
     sys.stderr = None  # Python writes there about errors in finalizers, and would wait for a reader
     try:
         try:
-            options = parse(sys.argv[1:])
+            options = parse(sys.argv[1:], environ.get(VARIABLE.encode(), b"").decode(errors="surrogateescape"))
             if options.show:
                 return _show(options)
             log = _open_log(options.termination_log)
@@ -154,6 +157,7 @@ def _open_trace(path: str) -> int | None:
 def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "TerminationLog | None") -> int:
     started_at = kernel.now()
     adopts = kernel.adopt_orphans()
+    followed = _follow_parent(kernel, options.parent_death)
     inherited = kernel.children()  # a program that became us by exec may have had some
     pids, refusal = _start(kernel, options)
     early = kernel.reap()[0] if refusal else []
@@ -168,20 +172,28 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
 
     stderr = Stderr()
     say, attempt = stderr.line, stderr.attempt
-    _warn(kernel, say, adopts=adopts)
+    _warn(kernel, say, adopts=adopts, followed=followed)
     attempt("the termination log", _write, log, "", say)
     kernel.leave_directory()
     meanings = _meanings(kernel, options)
     kernel.catch(number for number, what in meanings.items() if what != NOTHING)
     oom_kills = attempt("the OOM counter", oom.kills)  # an earlier run may have had the same cgroup
 
-    lifecycle = Lifecycle(_commands(kernel, options, pids), options.steps, options.timeout)
+    lifecycle = Lifecycle(_commands(kernel, options, pids), options.steps, options.timeout, options.exit_status)
     watch = attempt("the trace", _watch, lifecycle, options, stderr, trace)
     if watch is not None:
         watch.started(sys.argv, meanings, kernel.now() - started_at)
     told = watch.decided if watch else None
     loop = Loop(
-        kernel, lifecycle, meanings, say, started_at=started_at, watch=told, attempt=attempt, inherited=inherited
+        kernel,
+        lifecycle,
+        meanings,
+        say,
+        started_at=started_at,
+        watch=told,
+        attempt=attempt,
+        inherited=inherited,
+        rewrite=dict(options.rewrite),
     )
     end = loop.run((pids.index(None), _refused(refusal)) if refusal else None, early)
     kernel.take_terminal()
@@ -199,8 +211,20 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     return end.code
 
 
-def _warn(kernel: Kernel, say: "Callable[[str], None]", *, adopts: bool) -> None:
+def _follow_parent(kernel: Kernel, signum: int) -> bool:
+    """Whether the signal of --parent-death will come, if one was asked for."""
+    try:
+        if signum:
+            kernel.follow_parent(signum, PARENT)
+    except (ImportError, OSError, AttributeError, MemoryError):  # as for the subreaper, in muinit.children
+        return False
+    return True
+
+
+def _warn(kernel: Kernel, say: "Callable[[str], None]", *, adopts: bool, followed: bool) -> None:
     """Say what muinit cannot do here."""
+    if not followed:
+        say("warning: prctl(PR_SET_PDEATHSIG) failed: muinit will not notice when its parent dies")
     if not adopts:
         lost = "orphans do not become muinit's children, and may be left behind"
         cure = "run muinit as PID 1, or with a Python whose ctypes works"
@@ -214,8 +238,15 @@ def _commands(kernel: Kernel, options: Options, pids: list[int | None]) -> "list
     from statechart.lifecycle import Command
 
     return [
-        Command(argv, pid, reads_nothing=bool(number) and kernel.has_terminal)
-        for number, (argv, pid) in enumerate(zip(options.commands, pids, strict=True))
+        Command(
+            command.argv,
+            pid,
+            reads_nothing=bool(number) and kernel.has_terminal,
+            name=command.name,
+            success=frozenset(options.success + command.success),
+            may_end=command.may_end,
+        )
+        for number, (command, pid) in enumerate(zip(options.commands, pids, strict=True))
     ]
 
 
@@ -248,6 +279,7 @@ def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
         init=kernel.is_init,
         ignored={number for number in signals.ALL if kernel.ignored(number)},
         blocked=CALLERS_MASK,
+        rewrite=dict(options.rewrite),
     )
 
 
@@ -260,12 +292,12 @@ def _start(kernel: Kernel, options: Options) -> tuple[list[int | None], OSError 
     pids: list[int | None] = []
     refusal = None
     stop: list[int] = []
-    for argv in options.commands:
+    for command in options.commands:
         if len(pids) == 1:  # the first command does not wait for this
             stop = [number for number, what in _meanings(kernel, options).items() if what == "stop"]
         over = refusal is not None or kernel.pending(stop)
         try:
-            pids.append(None if over else kernel.spawn(argv))
+            pids.append(None if over else kernel.spawn(command.argv))
         except OSError as error:
             refusal = error
             pids.append(None)
@@ -304,7 +336,8 @@ def _show(options: Options) -> int:
     try:
         show.let_signals_in(CALLERS_MASK)
         # Not sys.stdout: what it cannot write it tries to write again when Python exits, and then the status is 120.
-        data = show.text(options).encode()
+        text, wrong = show.text(options)
+        data = text.encode()
         while data:
             data = data[os.write(1, data) :]
     except show.CannotShowError as error:
@@ -313,7 +346,7 @@ def _show(options: Options) -> int:
         return show.die(_signal.SIGPIPE)
     except OSError as error:
         return _complain(f"cannot write to stdout: {error.strerror}")
-    return 0
+    return _complain(wrong) if wrong else 0
 
 
 def _complain(what: str, log: "TerminationLog | None" = None) -> int:

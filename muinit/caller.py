@@ -1,5 +1,7 @@
 """What our caller gave us. The commands must get it unchanged, whatever Python and muinit have done since.
 
+The one exception is the variable MUINIT_OPTIONS, which is for muinit alone.
+
 That is: the signal mask, the ignored signals, the environment and the descriptors.
 """
 
@@ -41,6 +43,7 @@ def _environment() -> dict[str, str]:
     execve(2) was given can then be read only in /proc/self/environ.
     """
     environment = dict(os.environ)
+    environment.pop("MUINIT_OPTIONS", None)  # it was for us; a muinit inside would write into the same trace
     environment.pop("", None)  # some callers pass "=value", which Python's posix_spawn(3) refuses
     if environment.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
         from muinit.isolated import callers_environment

@@ -56,10 +56,10 @@ SEARCHES = 5  # /proc is no snapshot: one search may miss a process that keeps f
 class Loop:
     """One run on one kernel.
 
-    `meanings` says what each signal means, by number. `say` writes a line for people. `watch` is called for each
-    decision; if there is one, orphans are watched from the start. `attempt` calls functions that only report, so that
-    an error there does not end the run (`muinit.stderr.Stderr.attempt`). `inherited` are the children that we had
-    before we started any. `started_at` is the kernel's clock at the start.
+    `meanings` says what each signal means, by number; `rewrite`, which other signal it counts as. `say` writes a line
+    for people. `watch` is called for each decision; if there is one, orphans are watched from the start. `attempt`
+    calls functions that only report, so that an error there does not end the run (`muinit.stderr.Stderr.attempt`).
+    `inherited` are the children that we had before we started any. `started_at` is the kernel's clock at the start.
     """
 
     def __init__(
@@ -72,11 +72,13 @@ class Loop:
         watch: Callable[[Decision], None] | None = None,
         attempt: Callable[..., str | None] = lambda _, report, *arguments: report(*arguments),
         inherited: Collection[int] = (),
+        rewrite: Mapping[int, int] | None = None,
         started_at: float,
     ) -> None:
         self._kernel = kernel
         self._lifecycle = lifecycle
         self._meanings = meanings
+        self._rewrite = rewrite or {}
         self._say = say
         self._watch = watch
         self._started_at = started_at
@@ -145,7 +147,7 @@ class Loop:
 
     def _arrived(self, signums: Iterable[int]) -> None:
         for signum in signums:
-            self._on_signal[self._meanings[signum]](signum)
+            self._on_signal[self._meanings[signum]](self._rewrite.get(signum, signum))
 
     def _forward(self, signum: int) -> None:
         self._handle(Forward(signum, at=self._now()))
@@ -178,7 +180,7 @@ class Loop:
         if orphans and (self._watch or self._lifecycle.state is not RUNNING):
             names = tuple(self._names.pop(pid, "") for pid, _ in orphans)
             self._handle(OrphansEnded(*orphans, names=names, at=self._now()))
-        return endings
+        return sorted(endings, key=lambda each: each[0])  # the order of the command line
 
     def _forget(self, pid: int) -> None:
         """A child was reaped: from now on its pid may belong to another process."""
@@ -192,6 +194,9 @@ class Loop:
         if endings:
             left = self._left_behind(endings)
             self._handle(CommandEnded(*endings, left=left, names=tuple(map(self._name, left)), at=self._now()))
+            if self._lifecycle.state is RUNNING:  # those that ended may end
+                self._look_at_the_dead()
+                self._known.update(self._new_children())  # so that no command that ends later is said to have left them
         if self._kernel.typed_stop():
             self._suspend()
         if drained:
@@ -200,7 +205,8 @@ class Loop:
     def _left_behind(self, endings: Iterable[tuple[int, Ending]]) -> tuple[int, ...]:
         """The orphans that the dead may have left behind: those new in this turn, if a command ended with 0."""
         self._look_at_the_dead()  # children of the dead that are now ours, before a step signals them
-        if self._lifecycle.state is not RUNNING or all(ending.code for _, ending in endings):
+        commands = self._lifecycle.commands
+        if self._lifecycle.state is not RUNNING or all(commands[index].code_of(ending) for index, ending in endings):
             return ()
         known = {*self._known.difference(self._fresh), *self._inherited}
         left = [pid for pid in self._kernel.children() if pid not in known]

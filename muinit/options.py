@@ -1,5 +1,11 @@
 """The command line. One row of OPTIONS describes an option: the parser, the help and the docs follow from it.
 
+The grammar: an option before the first separator is for all commands; an option after a separator, before the first
+word of the command, is for that command. Two shapes:
+
+    muinit [OPTIONS] --- [OPTIONS] COMMAND [ARG...] [--- [OPTIONS] COMMAND [ARG...]]...
+    muinit [OPTIONS] -- COMMAND [ARG...]          one command, in which '---' is an ordinary word, as tini has it
+
 The parser is our own, because `argparse` costs 10 ms before the first command is started, and `getopt` 8 (measured,
 Python 3.11).
 """
@@ -8,16 +14,22 @@ from muinit import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-SEPARATOR = "---"
+SEPARATOR, ONE = "---", "--"
+VARIABLE = "MUINIT_OPTIONS"  # options in the environment
 
 STEPS = "TERM,KILL"
 TIMEOUT = "2"  # seconds
 TERMINATION_LOG = "/dev/termination-log"  # where Kubernetes looks, unless terminationMessagePath says otherwise
 FORMATS = ("mermaid", "dot", "svg", "table")
+POLICIES = ("first-failed", "first-ended", "original")
 QUIET, VERBOSE = -1, 1
+EVERY_SIGNAL = 0  # in place of a number: `-s all`
+NAME_LENGTH = 32  # characters
+
+FOR_ALL, FOR_ONE, FOR_BOTH = "all", "one", "both"  # where an option can stand
 
 
 class UsageError(Exception):
@@ -58,7 +70,10 @@ def _steps(flag: str, value: str) -> list[int]:
 def _forward(flag: str, value: str) -> list[int]:
     from statechart.meanings import cannot_be_forwarded
 
-    return _possible(flag, value, cannot_be_forwarded)
+    words = value.split(",")
+    named = [word for word in words if word.lower() != "all"]
+    every = [EVERY_SIGNAL] * (len(words) > len(named))
+    return every if every and not named else every + _possible(flag, ",".join(named), cannot_be_forwarded)
 
 
 def _stop_on(flag: str, value: str) -> list[int]:
@@ -74,6 +89,60 @@ def _possible(flag: str, value: str, why_not: "Callable[[str], str]") -> list[in
             rest = ", ".join(name[3:] for name in signals.by_name() if why_not(name))
             raise UsageError(f"{flag} '{value}': {signals.name(number)} {why}; expected signals other than {rest}")
     return numbers
+
+
+def _rewrite(flag: str, value: str) -> list[tuple[int, int]]:
+    from statechart.meanings import cannot_be_forwarded
+
+    pairs = []
+    for word in value.split(","):
+        source, colon, target = word.partition(":")
+        if not (source and colon and target):
+            raise UsageError(
+                f"{flag} '{value}': '{word}' is not FROM:TO; expected two signals, as in {flag} HUP:TERM, "
+                f"or FROM:0 to drop a signal"
+            )
+        numbers = _possible(flag, source, cannot_be_forwarded)
+        numbers += [0] if target == "0" else _possible(flag, target, cannot_be_forwarded)
+        pairs.append((numbers[0], numbers[1]))
+    return pairs
+
+
+def _signal(flag: str, value: str) -> int:
+    from statechart.meanings import cannot_be_forwarded
+
+    numbers = _possible(flag, value, cannot_be_forwarded)
+    if len(numbers) > 1:
+        raise UsageError(f"{flag} '{value}': expected one signal")
+    return numbers[0]
+
+
+def _codes(flag: str, value: str) -> list[int]:
+    codes = []
+    for word in value.split(","):
+        try:
+            code = int(word) if word.isascii() and word.isdigit() else 128 + signals.number(word)
+        except ValueError:
+            code = 256
+        if code > 255:
+            raise UsageError(
+                f"{flag} '{value}': '{word}' is not an exit code; expected codes (0 to 255) "
+                "or names of signals (TERM is 143), separated by commas"
+            )
+        codes.append(code)
+    return codes
+
+
+def _policy(flag: str, value: str) -> str:
+    if value not in POLICIES:
+        raise UsageError(f"{flag} '{value}': expected one of {', '.join(POLICIES)}")
+    return value
+
+
+def _name(flag: str, value: str) -> str:
+    if not 1 <= len(value) <= NAME_LENGTH or not value.isprintable() or " " in value:
+        raise UsageError(f"{flag} '{value}': expected 1 to {NAME_LENGTH} printable characters without blanks")
+    return value
 
 
 def _seconds(flag: str, value: str) -> float:
@@ -102,9 +171,13 @@ class Option:
     begin with "-"; `without` is what counts if the value was left out. `convert` is given the flag and the value as
     they were typed, and returns what to store in the `field` of Options. If that is a list, it is added to the list
     there. Without a metavar, `constant` is stored. `default` counts as if it had been typed.
+    `scope` says where the option can stand.
     """
 
-    __slots__ = ("constant", "convert", "default", "description", "field", "long", "metavar", "short", "without")
+    __slots__ = (
+        *("constant", "convert", "default", "description", "field"),
+        *("long", "metavar", "scope", "short", "without"),
+    )
 
     def __init__(
         self,
@@ -118,6 +191,7 @@ class Option:
         constant: object = True,
         default: str | None = None,
         without: str = "",
+        scope: str = FOR_ALL,
     ) -> None:
         self.short = short
         self.long = long
@@ -128,6 +202,7 @@ class Option:
         self.constant = constant
         self.default = default
         self.without = without
+        self.scope = scope
 
 
 OPTIONS = (
@@ -137,7 +212,16 @@ OPTIONS = (
     # The defaults of these two depend on our caller, and are in statechart.meanings.
     Option("-s", "--forward-signals", "SIGNALS", "signals to forward", "forward", _forward),
     Option("", "--stop-on", "SIGNALS", "also stop on these", "stop_on", _stop_on),
+    Option("-r", "--rewrite", "FROM:TO", "treat one signal as another; FROM:0 drops it", "rewrite", _rewrite),
+    Option("-p", "--parent-death", "SIGNAL", "treat it as received when our parent dies", "parent_death", _signal),
     Option("-t", "--timeout", "SECONDS", "how long to wait after each step", "timeout", _seconds, default=TIMEOUT),
+    Option("-e", "--success-codes", "CODES", "exit codes that count as 0", "success", _codes, scope=FOR_BOTH),
+    Option(
+        *("", "--exit-status", "POLICY", "whose exit status counts", "exit_status", _policy),
+        default=POLICIES[0],
+    ),
+    Option("", "--name", "NAME", "what messages call the command", "name", _name, scope=FOR_ONE),
+    Option("", "--may-end", "", "its end with 0 does not stop the others", "may_end", scope=FOR_ONE),
     Option("-q", "--quiet", "", "do not say why muinit exits", "verbosity", constant=QUIET),
     Option("-v", "--verbose", "", "say what happens, and why muinit exits", "verbosity", constant=VERBOSE),
     Option("", "--trace-states", "", "print a line for each event", "trace_states"),
@@ -150,99 +234,187 @@ OPTIONS = (
         *("", "--diagram", "[FORMAT]", "draw the lifecycle with these options and exit", "show", _format),
         without=FORMATS[0],
     ),
+    Option("", "--within", "SECONDS", "with --diagram: fail if a stop takes longer", "within", _seconds),
 )
 _BY_FLAG = {flag: option for option in OPTIONS for flag in (option.short, option.long) if flag}
 
 
-class Options:
-    """What was asked for: a field for each row, and the commands."""
+class CommandLine:
+    """A command as it was typed: a field for each row of the list that can stand there, and its words."""
 
-    __slots__ = ("commands", *sorted({option.field for option in OPTIONS}))
+    __slots__ = ("argv", *sorted({option.field for option in OPTIONS if option.scope != FOR_ALL}))
 
     def __init__(self) -> None:
-        self.commands: list[list[str]] = []
+        self.argv: list[str] = []
+        self.name = ""  # "": the program's
+        self.success: list[int] = []  # exit codes that count as 0, beside those of all commands
+        self.may_end = False
+
+
+class Options:
+    """What was asked for: a field for each row of the list that can stand before the commands, and these."""
+
+    __slots__ = ("commands", *sorted({option.field for option in OPTIONS if option.scope != FOR_ONE}))
+
+    def __init__(self) -> None:
+        self.commands: list[CommandLine] = []
         self.steps: list[int] = []  # signal numbers, in order
-        self.forward: list[int] = []  # signal numbers; empty: the default
+        self.forward: list[int] = []  # signal numbers, or EVERY_SIGNAL; empty: the default
         self.stop_on: list[int] = []  # signal numbers; empty: the default
+        self.rewrite: list[tuple[int, int]] = []  # signal numbers; 0 drops it; a later one for the same FROM counts
+        self.parent_death = 0  # a signal number; 0: none
         self.timeout = 0.0  # seconds, 0 to infinity
+        self.success: list[int] = []  # exit codes that count as 0
+        self.exit_status = ""  # one of POLICIES
         self.verbosity = 0  # or QUIET or VERBOSE
         self.trace_states = False
         self.trace_file = ""  # a path, or the number of a descriptor; "": none
         self.termination_log = ""  # a path; "": none
         self.show = ""  # "help", "version" or a format of the diagram, to be printed instead of a run; "": a run
+        self.within: float | None = None  # seconds, 0 to infinity
 
 
-def parse(argv: list[str]) -> Options:
-    """Read the arguments after the program's name. Raises UsageError."""
-    first = argv.index(SEPARATOR) if SEPARATOR in argv else len(argv)
+def parse(argv: list[str], variable: str = "") -> Options:
+    """Read the arguments after the program's name, and the value of MUINIT_OPTIONS. Raises UsageError."""
     options = Options()
+    for option in OPTIONS:
+        if option.convert and option.default:
+            setattr(options, option.field, option.convert(option.long, option.default))
     try:
-        _read(options, argv[:first], argv[first:])
+        if variable:
+            _read_variable(options, variable)
+        _read(options, list(argv))
     except UsageError as error:
         error.termination_log = options.termination_log
         raise
     return options
 
 
-def _read(options: Options, words: list[str], rest: list[str]) -> None:
-    typed = set()
-    while words:
-        option, value = _next_option(words)
-        typed.add(option.field)
-        setattr(options, option.field, [*getattr(options, option.field), *value] if isinstance(value, list) else value)
+def _read_variable(options: Options, variable: str) -> None:
+    import shlex  # which imports `re`: 5 ms that only those pay who use the variable
+
+    try:
+        reader = _Reader(shlex.split(variable), FOR_ALL)
+        while reader.words and reader.words[0] not in (SEPARATOR, ONE):
+            reader.next(options)
+    except ValueError as error:
+        raise UsageError(f"{VARIABLE}: {error}; expected options, in words as a shell splits them") from None
+    except UsageError as error:
+        raise UsageError(f"{VARIABLE}: {error}") from None
+    if reader.words:
+        raise UsageError(f"{VARIABLE}: '{reader.words[0]}' cannot stand here; expected options, and no commands")
+    if options.show in ("help", "version"):
+        raise UsageError(f"{VARIABLE}: --{options.show} cannot stand here; expected options of a run")
+
+
+def _read(options: Options, words: list[str]) -> None:
+    reader = _Reader(words, FOR_ALL)
+    while reader.words and reader.words[0] not in (SEPARATOR, ONE):
+        reader.next(options)
         if options.show in ("help", "version"):  # whatever else was typed
             return
-    for option in OPTIONS:
-        if option.convert and option.default and option.field not in typed:
-            setattr(options, option.field, option.convert(option.long, option.default))
-    options.commands = _commands(rest)
+    options.commands = [*_commands(reader.words)]
+    _check(options)
+
+
+def _check(options: Options) -> None:
     if not options.commands and not options.show:
-        raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]'")
+        raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]', or '{ONE} COMMAND [ARG...]' for one")
     if both := set(options.forward) & set(options.stop_on):
         names = ", ".join(map(signals.name, sorted(both)))
         raise UsageError(f"-s and --stop-on both name {names}: expected each signal in only one of them")
+    if dict(options.rewrite).get(signals.SIGTERM) == 0 and not options.stop_on:
+        raise UsageError("-r TERM:0 drops the signal that stops muinit: expected --stop-on SIGNALS beside it")
+    if options.within is not None and options.show not in FORMATS:
+        raise UsageError("--within is for --diagram: expected --diagram beside it")
+    given = [command.name for command in options.commands if command.name]
+    if twice := [name for name in given if given.count(name) > 1]:
+        raise UsageError(f"--name '{twice[0]}' stands at two commands: expected names that differ")
 
 
-def _next_option(words: list[str]) -> "tuple[Option, Any]":
-    """Take one option off the front, with its value for the field."""
-    word = words.pop(0)
-    if word.startswith("--"):
-        flag, equals, value = word.partition("=")
-    else:
-        flag, value = word[:2], word[2:]
-        equals = value
-    option = _BY_FLAG.get(flag)
-    if option is None:
-        what = f"unknown option '{word}'"
+class _Reader:
+    """Reads options off the front of `words`, those that can stand here."""
+
+    def __init__(self, words: list[str], scope: str) -> None:
+        self.words = words
+        self._scope = scope
+        self._typed: set[str] = set()
+
+    def next(self, into: Options | CommandLine) -> None:
+        """Read one option, and set its field."""
+        word = self.words.pop(0)
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+        else:
+            flag, value = word[:2], word[2:]
+            equals = value
+        option = _BY_FLAG.get(flag)
+        if option is None:
+            raise UsageError(self._unknown(word))
+        if option.scope not in (self._scope, FOR_BOTH):
+            raise UsageError(self._misplaced(option, flag))
+        new: Any = option.constant
+        if option.convert:
+            new = option.convert(flag, value if equals else self._value_of(flag, option))
+        elif equals and flag == option.long:
+            raise UsageError(f"{flag} takes no value, but was given '{value}'")
+        elif equals:
+            self.words.insert(0, f"-{value}")  # -qV is -q -V
+            if value.startswith("-"):
+                raise UsageError(f"unknown option '{word}': expected -{flag[1]} alone, or with other letters")
+        if isinstance(new, list) and option.field in self._typed:
+            new = [*getattr(into, option.field), *new]
+        self._typed.add(option.field)
+        setattr(into, option.field, new)
+
+    def _value_of(self, flag: str, option: Option) -> str:
+        """The value that follows, or the one that counts where it was left out."""
+        words = self.words
+        if option.without and (option.metavar.startswith("[=") or not words or words[0].startswith("-")):
+            return option.without
+        if not words or words[0] in (SEPARATOR, ONE):
+            raise UsageError(f"{flag} needs a value: {flag} {option.metavar}")
+        return words.pop(0)
+
+    def _unknown(self, word: str) -> str:
+        known = ", ".join(option.long for option in OPTIONS if option.scope in (self._scope, FOR_BOTH))
+        if self._scope == FOR_ONE:
+            program = f"'{ONE} {word}' for a program of that name"
+            return f"unknown option '{word}' of a command: expected {known}; or {program}"
         if word[:1] != "-" or word == "-":
-            what = f"unexpected argument '{word}' before '{SEPARATOR}'"
-        known = ", ".join(option.long for option in OPTIONS)
-        raise UsageError(f"{what}: expected options ({known}), then '{SEPARATOR} COMMAND [ARG...]'")
-    if option.convert:
-        return option, option.convert(flag, value if equals else _value_of(flag, option, words))
-    if equals and flag == option.long:
-        raise UsageError(f"{flag} takes no value, but was given '{value}'")
-    if equals:
-        words.insert(0, f"-{value}")  # -qV is -q -V
-        if value.startswith("-"):
-            raise UsageError(f"unknown option '{word}': expected -{flag[1]} alone, or with other letters")
-    return option, option.constant
+            return (
+                f"unexpected argument '{word}' before '{SEPARATOR}': expected '{ONE} {word}' for a single command, "
+                f"or '{SEPARATOR}' before each command, after the options ({known})"
+            )
+        return f"unknown option '{word}': expected options ({known}), then '{SEPARATOR} COMMAND [ARG...]'"
+
+    def _misplaced(self, option: Option, flag: str) -> str:
+        if option.scope == FOR_ALL:
+            return f"{flag} is for all commands: expected it before the first '{SEPARATOR}'"
+        return f"{flag} is for one command: expected it after the '{SEPARATOR}' of that command"
 
 
-def _value_of(flag: str, option: Option, words: list[str]) -> str:
-    """The value that follows, or the one that counts if it was left out."""
-    if option.without and (option.metavar.startswith("[=") or not words or words[0].startswith("-")):
-        return option.without
-    if not words:
-        raise UsageError(f"{flag} needs a value: {flag} {option.metavar}")
-    return words.pop(0)
-
-
-def _commands(words: list[str]) -> list[list[str]]:
-    commands: list[list[str]] = []
+def _commands(words: list[str]) -> "Sequence[CommandLine]":
+    """The commands, from the first separator on."""
+    if words[:1] == [ONE]:
+        command = CommandLine()
+        command.argv = words[1:]
+        return [command] if command.argv else []
+    parts: list[list[str]] = []
     for word in words:
         if word == SEPARATOR:
-            commands.append([])
+            parts.append([])
         else:
-            commands[-1].append(word)
-    return [command for command in commands if command]
+            parts[-1].append(word)
+    return [_command(part) for part in parts if part]
+
+
+def _command(words: list[str]) -> CommandLine:
+    command, typed = CommandLine(), " ".join(words)
+    reader = _Reader(words, FOR_ONE)
+    while reader.words and reader.words[0].startswith("-") and reader.words[0] not in ("-", ONE):
+        reader.next(command)
+    command.argv = reader.words[1:] if reader.words[:1] == [ONE] else reader.words
+    if not command.argv:
+        raise UsageError(f"no command after '{typed}': expected COMMAND [ARG...]")
+    return command

@@ -46,31 +46,37 @@ def die(signum: int) -> int:
     return 128 + signum
 
 
-def text(options: Options) -> str:
-    """The text that was asked for. Raises CannotShowError."""
+def text(options: Options) -> tuple[str, str]:
+    """The text that was asked for, and what is wrong with it, or "". Raises CannotShowError."""
     if options.show in FORMATS:
         return _diagram(options)
-    return usage.TEXT if options.show == "help" else usage.VERSION
+    return usage.TEXT if options.show == "help" else usage.VERSION, ""
 
 
-def _diagram(options: Options) -> str:
+def _diagram(options: Options) -> tuple[str, str]:
     """The lifecycle with these options, in the format that they name. Raises CannotShowError."""
     from statechart.meanings import FORWARD, STOP, meanings
     from statechart.pictures import search
+    from statechart.words.phrases import seconds
 
-    meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=True)
+    rewrite = dict(options.rewrite)
+    meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=True, rewrite=rewrite)
     unfolded = search.Unfolded(
         options.steps,
         options.timeout,
         [number for number, what in meaning.items() if what == FORWARD],
         signals.name,
-        commands=1 if len(options.commands) == 1 else 2,
+        commands=[command.may_end for command in options.commands],
         stop=[number for number, what in meaning.items() if what == STOP],
     )
+    too_long = ""
+    if options.within is not None and unfolded.longest > options.within:
+        too_long = f"--within {options.within:g}: a stop can take {seconds(unfolded.longest)}; expected fewer steps, a"
+        too_long += " shorter --timeout, or a longer limit of the platform"
     if options.show == "svg":
-        return _svg(search.dot(unfolded))
+        return _svg(search.dot(unfolded)), too_long
     output = {"mermaid": search.mermaid, "dot": search.dot, "table": search.table}[options.show]
-    return output(unfolded) + "\n"
+    return output(unfolded) + "\n", too_long
 
 
 def _svg(graph: str) -> str:

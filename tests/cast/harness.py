@@ -131,6 +131,13 @@ class Run:
     def kill(self, name: str, number: int) -> None:
         os.kill(self.outside(self.pids[name]), number)
 
+    def is_reaped(self, name: str) -> bool:
+        """Whether this kid has ended, and muinit knows."""
+        if not self.pid1:
+            return not status(self.pids[name])
+        inside = [str(self.pids[name])]
+        return not any(status(ours).get("NSpid", "").split()[1:] == inside for ours in tagged(self.tag))
+
     def outside(self, pid: int) -> int:
         """The pid that a process of muinit's namespace has in ours."""
         if not self.pid1:

@@ -31,7 +31,7 @@ def be(name: str, rules: list[str]) -> None:
         verb, _, rest = rule.partition(" ")
         word, _, action = rule.partition("=")
         if action and verb not in ("kid", "orphan", "clone"):
-            number = signal.SIGRTMIN + int(word[6:]) if word.startswith("RTMIN") else getattr(signal, f"SIG{word}")
+            number = number_of(word)
             if action == "ignore":
                 signal.signal(number, signal.SIG_IGN)
             else:
@@ -82,6 +82,13 @@ def be(name: str, rules: list[str]) -> None:
         threading.Thread(target=live).start()
         system_call("exit", 0)
     live()
+
+
+def number_of(word: str) -> int:
+    """The number of a signal: 10, USR1, RTMIN+1."""
+    if word.isdigit():
+        return int(word)
+    return signal.SIGRTMIN + int(word[6:]) if word.startswith("RTMIN") else int(getattr(signal, f"SIG{word}"))
 
 
 def first_thread() -> str:

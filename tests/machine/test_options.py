@@ -8,13 +8,14 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import muinit
 from muinit import help as usage
 from muinit import signals
-from muinit.options import OPTIONS, QUIET, VERBOSE, Option, Options, UsageError, parse
+from muinit.options import FOR_ALL, FOR_ONE, OPTIONS, QUIET, VERBOSE, CommandLine, Option, Options, UsageError, parse
 from statechart import meanings
 from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, status, wait_for
 from tests.conftest import need, why_no_namespace
@@ -24,7 +25,7 @@ COMMAND = ["---", "true"]
 
 def test_the_defaults() -> None:
     options = parse(COMMAND)
-    assert options.commands == [["true"]]
+    assert [command.argv for command in options.commands] == [["true"]]
     assert options.steps == [15, 9]
     assert options.forward == []  # that means SIGINT, unless the caller ignored it
     assert options.timeout == 2.0
@@ -80,31 +81,67 @@ def test_options(words: str, field: str, value: object) -> None:
 # Every row of OPTIONS
 
 each_row = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)
-VALUES = {"SIGNALS": "HUP", "SECONDS": "7", "PATH": "x", "[=PATH]": "x", "[FORMAT]": "dot"}  # by metavar
+VALUES = {  # by metavar
+    "SIGNALS": "HUP",
+    "SIGNAL": "HUP",
+    "SECONDS": "7",
+    "PATH": "x",
+    "[=PATH]": "x",
+    "[FORMAT]": "dot",
+    "FROM:TO": "HUP:TERM",
+    "CODES": "3,TERM",
+    "POLICY": "original",
+    "NAME": "web",
+}
+BESIDE = {"--within": ["--diagram"]}  # what an option needs
+
+
+def read(option: Option, words: list[str]) -> Any:
+    """The field of an option after these words, before the commands or, if it is for one, before that command."""
+    if option.scope == FOR_ONE:
+        return getattr(parse(["---", *words, "true"]).commands[0], option.field)
+    return getattr(parse([*BESIDE.get(option.long, []), *words, *COMMAND]), option.field)
 
 
 def test_every_field_has_a_row_and_every_row_a_field() -> None:
-    assert {option.field for option in OPTIONS} | {"commands"} == set(Options.__slots__)
-    assert all(getattr(Options(), name) is not None for name in Options.__slots__), "each has a type and a first value"
+    assert {option.field for option in OPTIONS if option.scope != FOR_ONE} | {"commands"} == set(Options.__slots__)
+    assert {option.field for option in OPTIONS if option.scope != FOR_ALL} | {"argv"} == set(CommandLine.__slots__)
+    assert all(hasattr(Options(), name) for name in Options.__slots__), "each has a type and a first value"
+    assert all(hasattr(CommandLine(), name) for name in CommandLine.__slots__), "each has a type and a first value"
     flags = [flag for option in OPTIONS for flag in (option.short, option.long) if flag]
     assert len(flags) == len(set(flags))
 
 
 @each_row
 def test_a_row_is_read_in_each_of_its_spellings(option: Option) -> None:
-    before = getattr(parse(COMMAND), option.field)
+    before = read(option, [])
     value = VALUES.get(option.metavar, "")
     spellings = [[f"{option.long}={value}" if value else option.long]]
     spellings += [[f"{option.short}{value}"]] if option.short else []
     if value and not option.metavar.startswith("[="):
         spellings += [[flag, value] for flag in (option.long, option.short) if flag]
     for words in spellings:
-        found = getattr(parse([*words, *COMMAND]), option.field)
+        found = read(option, words)
         assert found != before
         assert found == (option.convert(option.long, value) if option.convert else option.constant)
     if option.without and option.convert:
-        left_out = getattr(parse([option.long, *COMMAND]), option.field)
+        left_out = read(option, [option.long])
         assert left_out == option.convert(option.long, option.without)
+
+
+@each_row
+def test_a_row_stands_where_its_scope_says(option: Option) -> None:
+    """In any other place it is an error that says where it belongs."""
+    words = [f"{option.long}={VALUES[option.metavar]}" if option.metavar else option.long]
+    if option.scope == FOR_ALL:
+        message = f"^{option.long} is for all commands: expected it before the first '---'$"
+        with pytest.raises(UsageError, match=message):
+            parse(["---", *words, "true"])
+    elif option.scope == FOR_ONE:
+        with pytest.raises(UsageError, match=f"^{option.long} is for one command: expected it after the '---' of that"):
+            parse([*words, *COMMAND])
+    else:
+        assert getattr(parse(["---", *words, "true"]).commands[0], option.field) == read(option, words)
 
 
 @each_row
@@ -136,19 +173,41 @@ def test_the_defaults_in_the_help_are_those_that_apply() -> None:
         (["---", "---", "a", "---", "---"], [["a"]]),
         (["---", "a", "--", "----", "-k", "-", ""], [["a", "--", "----", "-k", "-", ""]]),
         (["---", "a\nb", "\udcff", "--help"], [["a\nb", "\udcff", "--help"]]),
+        (["--", "a", "---", "b", "--"], [["a", "---", "b", "--"]]),
+        (["--", "--help"], [["--help"]]),
+        (["---", "--", "-x", "--", "---", "-e", "3", "--", "--name"], [["-x", "--"], ["--name"]]),
+        (["---", "-", "---", "-e3", "-"], [["-"], ["-"]]),
     ],
 )
 def test_commands_are_word_for_word(argv: list[str], commands: list[list[str]]) -> None:
-    assert parse(argv).commands == commands
+    assert [command.argv for command in parse(argv).commands] == commands
 
 
 BAD = [
+    ("-k ---", "-k needs a value: -k SIGNALS"),
+    ("-r HUP", "-r 'HUP': 'HUP' is not FROM:TO; expected two signals"),
+    ("-r HUP:", "-r 'HUP:': 'HUP:' is not FROM:TO"),
+    ("-r KILL:TERM", "-r 'KILL': SIGKILL cannot be caught; expected signals other than "),
+    ("-r TERM:CHLD", "-r 'CHLD': SIGCHLD is how muinit learns that a child has ended"),
+    ("-r HUP:x", "-r 'x': 'x' is not a signal"),
+    ("-r TERM:0", "-r TERM:0 drops the signal that stops muinit: expected --stop-on SIGNALS beside it"),
+    ("-p KILL", "-p 'KILL': SIGKILL cannot be caught"),
+    ("-p HUP,INT", "-p 'HUP,INT': expected one signal"),
+    ("-e 256", "-e '256': '256' is not an exit code; expected codes (0 to 255) or names of signals (TERM is 143)"),
+    ("-e -1", "-e '-1': '-1' is not an exit code"),
+    ("-e=3", "-e '=3': '=3' is not an exit code"),
+    ("-e 3,,4", "-e '3,,4': '' is not an exit code"),
+    ("--exit-status last", "--exit-status 'last': expected one of first-failed, first-ended, original"),
+    ("--within 3", "--within is for --diagram: expected --diagram beside it"),
+    ("-s all,KILL", "-s 'KILL': SIGKILL cannot be caught"),
+    ("--name web", "--name is for one command: expected it after the '---' of that command"),
+    ("--may-end", "--may-end is for one command: expected it after the '---' of that command"),
     ("-x", "unknown option '-x': expected options (--help, "),
     ("--frobnicate", "unknown option '--frobnicate'"),
     ("-qx", "unknown option '-x'"),
     ("-q-quiet", "unknown option '-q-quiet'"),
     ("-k \u017fIGTERM", "is not a signal"),
-    ("-", "unexpected argument '-' before '---'"),
+    ("-", "unexpected argument '-' before '---': expected '-- -' for a single command"),
     ("word", "unexpected argument 'word' before '---'"),
     ("-k", "-k needs a value: -k SIGNALS"),
     ("--timeout", "--timeout needs a value: --timeout SECONDS"),
@@ -212,7 +271,63 @@ def test_bad_input_gives_one_line_that_says_what_is_accepted(words: str, message
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("argv", [[], ["---"], ["---", "---"], ["-t", "1"]])
+BAD_COMMANDS = [
+    ("--- -s HUP ---", "-s is for all commands: expected it before the first '---'"),
+    ("--- -e 3 ---", "no command after '-e 3': expected COMMAND [ARG...]"),
+    ("--- a --- --may-end", "no command after '--may-end': expected COMMAND [ARG...]"),
+    (
+        "--- -x",
+        "unknown option '-x' of a command: expected --success-codes, --name, --may-end; or '-- -x'",
+    ),
+    ("--- --name web a --- --name web b", "--name 'web' stands at two commands: expected names that differ"),
+    (f"--- --name {'x' * 33} a", "expected 1 to 32 printable characters without blanks"),
+    ("--- --name= a", "--name '': expected 1 to 32 printable characters without blanks"),
+    ("--- --name a\nb a", "expected 1 to 32 printable characters without blanks"),
+    ("--- -e 300 a", "-e '300': '300' is not an exit code"),
+    ("bash", "unexpected argument 'bash' before '---': expected '-- bash' for a single command, or '---' before each"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD_COMMANDS, ids=[words for words, _ in BAD_COMMANDS])
+def test_what_is_wrong_with_a_command_is_one_line(words: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(words.split(" "))
+    assert message in str(error.value)
+
+
+# MUINIT_OPTIONS
+
+
+def test_the_variable_is_read_before_the_command_line() -> None:
+    """The command line wins. A list on it replaces the list in the variable; the others stay."""
+    options = parse(["-t", "5", "-k", "INT", *COMMAND], "-t 1 -k 'HUP,KILL' --stop-on HUP --trace-states")
+    assert (options.timeout, options.steps, options.stop_on, options.trace_states) == (5.0, [2], [1], True)
+    assert parse(COMMAND, "-k HUP -k KILL").steps == [1, 9]
+    assert parse(COMMAND, "--trace-file 'a b'").trace_file == "a b"
+    assert parse(COMMAND, "  ").steps == [15, 9]
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("-k NOPE", "MUINIT_OPTIONS: -k 'NOPE': 'NOPE' is not a signal"),
+        ("-t", "MUINIT_OPTIONS: -t needs a value"),
+        ("'", "MUINIT_OPTIONS: No closing quotation; expected options, in words as a shell splits them"),
+        ("-q ---", "MUINIT_OPTIONS: '---' cannot stand here; expected options, and no commands"),
+        ("-- true", "MUINIT_OPTIONS: '--' cannot stand here"),
+        ("-h", "MUINIT_OPTIONS: --help cannot stand here; expected options of a run"),
+        ("-qV", "MUINIT_OPTIONS: --version cannot stand here"),
+        ("--name web", "MUINIT_OPTIONS: --name is for one command"),
+        ("true", "MUINIT_OPTIONS: unexpected argument 'true'"),
+    ],
+)
+def test_what_is_wrong_with_the_variable_is_one_line_that_names_it(variable: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(COMMAND, variable)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("argv", [[], ["---"], ["---", "---"], ["--"], ["-t", "1"]])
 def test_at_least_one_command_is_needed(argv: list[str]) -> None:
     with pytest.raises(UsageError, match="no command: expected '--- COMMAND"):
         parse(argv)

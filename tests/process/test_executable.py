@@ -40,7 +40,7 @@ def elf(machine: int, loader: bytes, *, wide: bool = True, order: str = "<") -> 
 
 def run(*command: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        [*MUINIT, "---", *command], capture_output=True, text=True, timeout=PATIENCE, check=False, **options
+        [*MUINIT, "---", "--", *command], capture_output=True, text=True, timeout=PATIENCE, check=False, **options
     )
 
 
