@@ -45,7 +45,7 @@ early: $(TESTS) ## send signals while muinit starts; WRITE=--write updates the d
 bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)
 
-docs: $(READY) ## rewrite the generated blocks of README.md and docs/
+docs: $(READY) ## rewrite the man page and the generated blocks of README.md and docs/
 	$(BIN)/python -m tests.tools.docs
 
 pictures: $(PICTURES) daemons ## draw the pictures of docs/traces.md again, from a real run

@@ -1,6 +1,6 @@
 """The blocks of README.md and docs/ that a program writes. Each has one source, and a test compares the two.
 
-python -m tests.tools.docs writes all of them again.
+python -m tests.tools.docs writes all of them again, and the man page.
 
 A block is on one page, between two markers with its name. Samples come from real runs in a real shell.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from muinit import signals
 from statechart import meanings
 from tests.cast.harness import MUINIT, ROOT
-from tests.tools import exit_table
+from tests.tools import exit_table, man
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,9 +67,9 @@ def fenced(language: str, text: str) -> str:
 
 
 def synopsis() -> str:
-    """The first line of --help, and the list of options."""
+    """The first lines of --help, and the lists of options."""
     paragraphs = shell("muinit --help").split("\n\n")
-    return "\n\n".join([paragraphs[0], next(each for each in paragraphs if each.startswith("OPTIONS\n"))])
+    return "\n\n".join([paragraphs[0], *(each for each in paragraphs if each.startswith("OPTIONS"))])
 
 
 # Signals
@@ -220,3 +220,4 @@ def links(text: str) -> set[str]:
 
 if __name__ == "__main__":
     write(blocks())
+    man.write()

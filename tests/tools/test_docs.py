@@ -67,7 +67,7 @@ def test_the_anchors_are_those_of_github() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len(TEXTS[docs.README].splitlines()) <= 240
+    assert len(TEXTS[docs.README].splitlines()) <= 260
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
@@ -94,9 +94,7 @@ def test_every_option_is_explained_and_not_only_listed() -> None:
     explained = "".join(map(docs.prose, TEXTS.values()))
     listed = re.findall(r"^  (?:(-\w),|   ) (--[\w-]+)", docs.written("options"), flags=re.MULTILINE)
     assert len(listed) > 10
-    assert [long for short, long in listed if long not in explained and f"`{short or long}" not in explained] == [
-        "--version"
-    ]
+    assert [long for short, long in listed if long not in explained and f"`{short or long}" not in explained] == []
 
 
 # The design and the proofs
