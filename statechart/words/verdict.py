@@ -40,7 +40,7 @@ class Verdict:
         if lifecycle.decider is not None:
             what = self.fate(lifecycle.decider, total=True)
         elif lifecycle.code:
-            alive = first_few(survivors) or "a process that cannot be identified"
+            alive = ", ".join(survivors) or "a process that cannot be identified"
             what = f"still alive {seconds(at - lifecycle.step_at)} into {self._step(lifecycle.step)}: {alive}"
         else:
             what = "no command failed"
