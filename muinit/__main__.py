@@ -294,7 +294,9 @@ def _start(kernel: Kernel, options: Options) -> tuple[list[int | None], OSError 
     stop: list[int] = []
     for command in options.commands:
         if len(pids) == 1:  # the first command does not wait for this
-            stop = [number for number, what in _meanings(kernel, options).items() if what == "stop"]
+            from statechart.meanings import STOP
+
+            stop = [number for number, meaning in _meanings(kernel, options).items() if meaning == STOP]
         over = refusal is not None or kernel.pending(stop)
         try:
             pids.append(None if over else kernel.spawn(command.argv))

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from muinit.terminal import Terminal
 
 _TICK_SECONDS = 0.04
-_MOST_ASKING_TICKS = 250  # 10 s, as long as `docker stop` waits
-_MOST_KILLING_TICKS = 50  # 2 s, because a process that forks while it is killed may be missed at first
+_ASKING_SECONDS = 10.0  # as long as `docker stop` waits
+_KILLING_SECONDS = 2.0  # because a process that forks while it is killed may be missed at first
+_MOST_ASKING_TICKS = int(_ASKING_SECONDS / _TICK_SECONDS)
+_MOST_KILLING_TICKS = int(_KILLING_SECONDS / _TICK_SECONDS)
 TRIES = 250
 WALL = 0x40000000  # __WALL, waitid(2): also children that clone(2) made with another exit signal than SIGCHLD
 _REAP = os.WEXITED | os.WNOHANG | WALL
@@ -112,11 +114,11 @@ class LastResort:
         return self._is_over()
 
     def _set_clock(self, grace: float) -> None:
-        seconds = min(grace, 10.0)
+        seconds = min(grace, _ASKING_SECONDS)
         self._asking = min(int(seconds / _TICK_SECONDS + 0.99), _MOST_ASKING_TICKS)
         self._half = self._asking // 2
         self._ask_until = monotonic() + seconds
-        self._kill_until = self._ask_until + 2.0
+        self._kill_until = self._ask_until + _KILLING_SECONDS
 
     def _is_over(self) -> bool:
         """Reap what has ended; return whether no child is left."""

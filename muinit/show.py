@@ -99,7 +99,10 @@ def _svg(graph: str) -> str:
     except OSError as error:
         raise CannotShowError(f"--diagram svg: dot cannot be executed: {error.strerror}") from None
     if done.returncode:
-        how = f"exited {done.returncode}" if done.returncode > 0 else f"died of {signals.name(-done.returncode)}"
+        from statechart.events import Ending
+        from statechart.words.phrases import ending
+
+        how = ending(Ending(done.returncode, max(-done.returncode, 0)), signals.name)
         said = done.stderr.decode(errors="replace").strip().replace("\n", " | ") or "nothing"
         raise CannotShowError(f"--diagram svg: dot {how} and said: {said}")
     return done.stdout.decode(errors="replace")

@@ -15,7 +15,7 @@ from statechart.lifecycle import SIGKILL
 from statechart.traces.read import ENDLESS
 from statechart.traces.write import nanoseconds
 from statechart.values import Stage
-from statechart.words.phrases import program, seconds, title
+from statechart.words.phrases import program, seconds, short_ending, title
 from statechart.words.text import cut, printable
 
 TYPE_CHECKING = False
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from statechart.events import Ending, Event
     from statechart.lifecycle import Command, Decision, Lifecycle
     from statechart.traces.read import Trace
-    from statechart.words.phrases import Signame
 
 MOST_ORPHANS = 40  # that get a lane of their own
 NAME_LENGTH = 300  # characters of a command line
@@ -195,7 +194,7 @@ class Lives:
             life.outcome, life.text = self._not_ended(life)
             return
         life.decides = command is not None and command is self.lifecycle.decider
-        life.text = _text(how, self.signame)
+        life.text = short_ending(how, self.signame)
         if how.failure:
             life.outcome = "missing"
         elif not (command.code if command else how.code):
@@ -247,11 +246,3 @@ def _run(found: Trace) -> tuple[Lifecycle, bool]:
 def _life(command: Command) -> Life:
     name = title([program(command), *command.argv[1:]])
     return Life("command", command.pid, name, cut(printable(" ".join(command.argv)), NAME_LENGTH))
-
-
-def _text(how: Ending, signame: Signame) -> str:
-    if how.failure:
-        return printable(how.failure)
-    if how.signum:
-        return signame(how.signum) + (" (core)" if how.core else "")
-    return f"exit {how.code}"

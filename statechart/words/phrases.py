@@ -63,6 +63,13 @@ def ending(it: Ending, signame: Signame, whose: str = "") -> str:
     return f"exited {it.code}" + (f" on {whose}{signame(it.death)}" if whose else "")
 
 
+def short_ending(it: Ending, signame: Signame) -> str:
+    """The same for a picture: "exit 3", "SIGSEGV (core)", "was not found"."""
+    if it.failure or not it.signum:
+        return printable(it.failure) or f"exit {it.code}"
+    return signame(it.signum) + (" (core)" if it.core else "")
+
+
 def guarded(event: str, guard: str) -> str:
     """An event with the guard of its row: "timeout [step_left]"."""
     return event + (f" [{guard}]" if guard else "")

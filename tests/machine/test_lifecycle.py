@@ -28,7 +28,7 @@ STOP_ALL = (SendStep(TERM, CONT), SetClock(2.0))
 KILL_ALL = (SendStep(KILL, tree=True), SetClock(2.0))
 
 
-def life(count: int = 2, steps: tuple[int, ...] = (TERM, KILL), timeout: float = 2.0) -> Lifecycle:
+def begin(count: int = 2, steps: tuple[int, ...] = (TERM, KILL), timeout: float = 2.0) -> Lifecycle:
     return Lifecycle([Command([f"c{n}"], 100 + n) for n in range(count)], steps, timeout)
 
 
@@ -45,13 +45,13 @@ def play(run: Lifecycle, *events: Event) -> list[tuple[object, ...]]:
 
 
 def test_muinit_exits_when_its_only_command_has_ended() -> None:
-    run = life(1)
+    run = begin(1)
     assert play(run, ended(0, 0), Drained()) == [STOP_ALL, (Exit(0),)]
     assert run.state is State.EXITED
 
 
 def test_when_one_command_ends_the_others_are_stopped_in_steps() -> None:
-    run = life(3)
+    run = begin(3)
     assert play(run, ended(1, 3), Timeout(), killed(0, TERM), killed(2, KILL), Drained()) == [
         STOP_ALL,
         KILL_ALL,
@@ -63,7 +63,7 @@ def test_when_one_command_ends_the_others_are_stopped_in_steps() -> None:
 
 
 def test_the_stage_names_state_and_step() -> None:
-    run = life()
+    run = begin()
     assert str(run.stage) == "RUNNING"
     run.handle(Terminate(TERM))
     assert str(run.stage) == "TERMINATING [step 1 of 2]"
@@ -72,12 +72,12 @@ def test_the_stage_names_state_and_step() -> None:
 
 
 def test_sigterm_restarts_the_steps_at_step_1() -> None:
-    run = life()
+    run = begin()
     assert play(run, Terminate(TERM), Timeout(), Terminate(TERM)) == [STOP_ALL, KILL_ALL, STOP_ALL]
 
 
 def test_a_forwarded_signal_goes_to_every_child_and_changes_nothing() -> None:
-    run = life()
+    run = begin()
     decision = run.handle(Forward(HUP))
     assert (decision.before, decision.after, decision.effects) == (
         Stage(State.RUNNING),
@@ -87,21 +87,21 @@ def test_a_forwarded_signal_goes_to_every_child_and_changes_nothing() -> None:
 
 
 def test_orphans_are_left_alone_while_the_commands_run() -> None:
-    assert play(life(), OrphansAdopted(7)) == [()]
+    assert play(begin(), OrphansAdopted(7)) == [()]
 
 
 def test_an_orphan_adopted_during_a_step_gets_that_steps_signal() -> None:
-    run = life()
+    run = begin()
     assert play(run, Terminate(TERM), OrphansAdopted(7, 8)) == [STOP_ALL, (SendStep(TERM, CONT, pids=(7, 8)),)]
 
 
 def test_sigkill_goes_to_the_whole_tree_again_when_an_orphan_is_adopted() -> None:
-    run = life()
+    run = begin()
     assert play(run, Terminate(TERM), Timeout(), OrphansAdopted(7))[2] == (SendStep(KILL, tree=True),)
 
 
 def test_the_steps_go_on_for_orphans_after_the_last_command() -> None:
-    run = life(1)
+    run = begin(1)
     assert play(run, ended(0, 4), OrphansAdopted(7), Timeout(), Drained()) == [
         STOP_ALL,
         (SendStep(TERM, CONT, pids=(7,)),),
@@ -111,29 +111,29 @@ def test_the_steps_go_on_for_orphans_after_the_last_command() -> None:
 
 
 def test_sigterm_restarts_the_steps_for_orphans() -> None:
-    run = life(1)
+    run = begin(1)
     assert play(run, ended(0, 0), Timeout(), Terminate(TERM)) == [STOP_ALL, KILL_ALL, STOP_ALL]
     assert run.state is State.DRAINING
 
 
 def test_when_the_last_step_runs_out_muinit_gives_up_with_1() -> None:
-    run = life(1)
+    run = begin(1)
     assert play(run, Terminate(TERM), Timeout(), Timeout())[2] == (Exit(1, gave_up=True),)
-    run = life(1)
+    run = begin(1)
     assert play(run, ended(0, 0), Timeout(), Timeout())[2] == (Exit(1, gave_up=True),)
 
 
 def test_timeouts_of_zero_and_infinity_and_the_second_after_a_last_sigkill() -> None:
-    run = life(timeout=0.0)
+    run = begin(timeout=0.0)
     assert [effects[-1] for effects in play(run, Terminate(TERM), Timeout())] == [SetClock(0.0), SetClock(1.0)]
-    run = life(timeout=math.inf)
+    run = begin(timeout=math.inf)
     assert [effects[-1] for effects in play(run, Terminate(TERM), Timeout())] == [SetClock(math.inf)] * 2
-    run = life(timeout=0.0, steps=(KILL, TERM))
+    run = begin(timeout=0.0, steps=(KILL, TERM))
     assert [effects[-1] for effects in play(run, Terminate(TERM), Timeout())] == [SetClock(0.0)] * 2
 
 
 def test_events_that_decide_nothing() -> None:
-    run = life(1)
+    run = begin(1)
     assert play(run, Timeout(), Drained(), OrphansAdopted(3)) == [(), (), ()]
     assert run.state is State.RUNNING
     run.handle(Terminate(TERM))
@@ -144,7 +144,7 @@ def test_events_that_decide_nothing() -> None:
 
 
 def test_ctrl_z_suspends_only_while_all_commands_run_and_sigcont_always_resumes() -> None:
-    run = life(1)
+    run = begin(1)
     assert play(run, Suspend(), Resume()) == [(SuspendAll(),), (ResumeAll(),)]
     assert play(run, Terminate(TERM), Suspend(), Resume())[1:] == [(), (ResumeAll(),)]
     assert play(run, ended(0, 0), Suspend(), Resume())[1:] == [(), (ResumeAll(),)]
@@ -160,52 +160,52 @@ def code(run: Lifecycle, *events: Event) -> int:
 
 
 def test_the_first_failure_decides() -> None:
-    assert code(life(3), ended(0, 0), ended(1, 5), ended(2, 6)) == 5
+    assert code(begin(3), ended(0, 0), ended(1, 5), ended(2, 6)) == 5
 
 
 def test_a_death_by_our_own_signal_is_not_a_failure() -> None:
-    assert code(life(), ended(0, 0), killed(1, TERM)) == 0
-    assert code(life(), ended(0, 0), Timeout(), killed(1, KILL)) == 0
-    assert code(life(), ended(0, 0), ended(1, 143)) == 0
+    assert code(begin(), ended(0, 0), killed(1, TERM)) == 0
+    assert code(begin(), ended(0, 0), Timeout(), killed(1, KILL)) == 0
+    assert code(begin(), ended(0, 0), ended(1, 143)) == 0
 
 
 def test_a_death_by_any_other_signal_is_a_failure() -> None:
-    assert code(life(), ended(0, 0), killed(1, KILL)) == 137
-    assert code(life(), ended(0, 0), ended(1, 137)) == 137
-    assert code(life(), ended(0, 0), killed(1, CONT)) == 146
+    assert code(begin(), ended(0, 0), killed(1, KILL)) == 137
+    assert code(begin(), ended(0, 0), ended(1, 137)) == 137
+    assert code(begin(), ended(0, 0), killed(1, CONT)) == 146
 
 
 def test_a_code_that_a_command_chooses_while_being_stopped_counts() -> None:
-    assert code(life(), ended(0, 0), ended(1, 7)) == 7
+    assert code(begin(), ended(0, 0), ended(1, 7)) == 7
 
 
 def test_deaths_count_if_muinit_was_told_to_stop() -> None:
-    assert code(life(), Terminate(TERM), killed(0, TERM), killed(1, TERM)) == 143
-    assert code(life(), Terminate(TERM), Timeout(), killed(0, KILL), ended(1, 0)) == 137
-    assert code(life(), Terminate(TERM), ended(0, 0), ended(1, 0)) == 0
+    assert code(begin(), Terminate(TERM), killed(0, TERM), killed(1, TERM)) == 143
+    assert code(begin(), Terminate(TERM), Timeout(), killed(0, KILL), ended(1, 0)) == 137
+    assert code(begin(), Terminate(TERM), ended(0, 0), ended(1, 0)) == 0
 
 
 def test_deaths_count_from_the_moment_when_muinit_is_told_to_stop() -> None:
-    assert code(life(3), ended(0, 0), killed(1, TERM), Terminate(TERM), killed(2, TERM)) == 143
-    assert code(life(3), ended(0, 0), killed(1, TERM), killed(2, TERM)) == 0
+    assert code(begin(3), ended(0, 0), killed(1, TERM), Terminate(TERM), killed(2, TERM)) == 143
+    assert code(begin(3), ended(0, 0), killed(1, TERM), killed(2, TERM)) == 0
 
 
 def test_a_death_by_a_forwarded_signal_counts() -> None:
-    assert code(life(), Forward(INT), killed(0, INT), killed(1, INT)) == 130
-    assert code(life(), Forward(INT), ended(0, 0), killed(1, TERM)) == 0
-    assert code(life(), Forward(INT), ended(0, 0), killed(1, INT)) == 130
+    assert code(begin(), Forward(INT), killed(0, INT), killed(1, INT)) == 130
+    assert code(begin(), Forward(INT), ended(0, 0), killed(1, TERM)) == 0
+    assert code(begin(), Forward(INT), ended(0, 0), killed(1, INT)) == 130
 
 
 def test_if_muinit_sends_a_signal_again_the_last_time_counts() -> None:
-    run = life(steps=(INT, KILL))
+    run = begin(steps=(INT, KILL))
     assert code(run, Forward(INT), ended(0, 0), killed(1, INT)) == 0
-    run = life(steps=(INT, KILL))
+    run = begin(steps=(INT, KILL))
     assert code(run, ended(0, 0), Forward(INT), killed(1, INT)) == 130
 
 
 def test_commands_that_ended_together_were_not_signalled() -> None:
     together = CommandEnded((0, Ending(0)), (1, Ending(143, TERM)))
-    assert code(life(), together) == 143
+    assert code(begin(), together) == 143
 
 
 def test_a_command_that_could_not_be_started_decides() -> None:
