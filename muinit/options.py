@@ -56,15 +56,23 @@ def _signals(flag: str, value: str) -> list[int]:
     return numbers
 
 
-def _steps(flag: str, value: str) -> list[int]:
-    numbers = _signals(flag, value)
+def _steps(flag: str, value: str) -> list[tuple[int, float | None]]:
+    words, times = [], []
+    for word in value.split(","):
+        name, colon, time = word.partition(":")
+        if colon and not _is_time(time):
+            why = f"'{time}' is not a time; expected seconds after the ':', as in {flag} INT:5,KILL"
+            raise UsageError(f"{flag} '{value}': {why}")
+        words.append(name)
+        times.append(float(time) if colon else None)
+    numbers = _signals(flag, ",".join(words))
     if signals.SIGSTOP in numbers:
         # Any other signal can end a program: it can catch all of them but SIGKILL, and that one kills it.
         raise UsageError(
             f"{flag} '{value}': SIGSTOP stops no program for good, and cannot be caught; "
             "expected signals other than STOP"
         )
-    return numbers
+    return [*zip(numbers, times, strict=True)]
 
 
 def _forward(flag: str, value: str) -> list[int]:
@@ -146,10 +154,13 @@ def _name(flag: str, value: str) -> str:
 
 
 def _seconds(flag: str, value: str) -> float:
-    digits = value.replace(".", "", 1)
-    if not (value.isascii() and digits.isdigit()) and value != "inf":
+    if not _is_time(value):
         raise UsageError(f"{flag} '{value}': expected seconds, 0 or more (2, 0.5, inf)")
     return float(value)
+
+
+def _is_time(value: str) -> bool:
+    return (value.isascii() and value.replace(".", "", 1).isdigit()) or value == "inf"
 
 
 def _path(flag: str, value: str) -> str:
@@ -258,7 +269,7 @@ class Options:
 
     def __init__(self) -> None:
         self.commands: list[CommandLine] = []
-        self.steps: list[int] = []  # signal numbers, in order
+        self.steps: list[tuple[int, float | None]] = []  # signal numbers, in order, and how long to wait; None: timeout
         self.forward: list[int] = []  # signal numbers, or EVERY_SIGNAL; empty: the default
         self.stop_on: list[int] = []  # signal numbers; empty: the default
         self.rewrite: list[tuple[int, int]] = []  # signal numbers; 0 drops it; a later one for the same FROM counts
@@ -272,6 +283,11 @@ class Options:
         self.termination_log = ""  # a path; "": none
         self.show = ""  # "help", "version" or a format of the diagram, to be printed instead of a run; "": a run
         self.within: float | None = None  # seconds, 0 to infinity
+
+    @property
+    def times(self) -> list[float]:
+        """How many seconds to wait after each step."""
+        return [self.timeout if time is None else time for _, time in self.steps]
 
 
 def parse(argv: list[str], variable: str = "") -> Options:

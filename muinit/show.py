@@ -62,8 +62,8 @@ def _diagram(options: Options) -> tuple[str, str]:
     rewrite = dict(options.rewrite)
     meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=True, rewrite=rewrite)
     unfolded = search.Unfolded(
-        options.steps,
-        options.timeout,
+        [number for number, _ in options.steps],
+        options.times,
         [number for number, what in meaning.items() if what == FORWARD],
         signals.name,
         commands=[command.may_end for command in options.commands],

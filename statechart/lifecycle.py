@@ -130,25 +130,29 @@ class Lifecycle:
     """One run: `handle` takes an event and returns what was decided.
 
     `commands` are those of the command line, in order. `steps` are the numbers of the signals that stop them, at least
-    one. `timeout` is how many seconds each step has, 0 to infinity. `policy`
-    says whose code is the exit status (`POLICIES`).
+    one. `times` are how many seconds each step has, 0 to infinity, or one number for all. `policy` says whose code is
+    the exit status (`POLICIES`).
     """
 
     __slots__ = (
-        *("commands", "steps", "timeout", "policy"),
+        *("commands", "steps", "times", "policy"),
         *("state", "arc", "step", "again", "step_at", "told", "told_at", "ended", "decider", "code"),
         *("asked", "killing", "killed", "left"),
         "_effects",
     )
 
     def __init__(
-        self, commands: Sequence[Command], steps: Sequence[int], timeout: float, policy: str = "first-failed"
+        self,
+        commands: Sequence[Command],
+        steps: Sequence[int],
+        times: float | Sequence[float],
+        policy: str = "first-failed",
     ) -> None:
         self.state = State.RUNNING
         self.arc: Arc | None = None  # the row last taken
         self.commands = commands
         self.steps = steps
-        self.timeout = timeout
+        self.times = [times] * len(steps) if isinstance(times, float | int) else times
         self.policy = policy
         self.step = 0  # 0: none was sent yet
         self.again = False  # whether the step has its time once more, for processes that had not been asked
@@ -243,7 +247,7 @@ class Lifecycle:
         self.killing |= signum == SIGKILL and self.asked
         self._send_step_to(None)
         last_kill = signum == SIGKILL and not self.step_left(event)
-        self._effects.append(SetClock(max(self.timeout, KILL_SECONDS) if last_kill else self.timeout))
+        self._effects.append(SetClock(max(self._time, KILL_SECONDS) if last_kill else self._time))
 
     def send_step_to_adopted(self, event: OrphansAdopted) -> None:
         """Send the step's signal to orphans that have not had it yet. The clock runs on."""
@@ -258,7 +262,7 @@ class Lifecycle:
         """
         self.again = True
         self._send_step_to(event.unasked)
-        self._effects.append(SetClock(self.timeout))
+        self._effects.append(SetClock(self._time))
 
     def record(self, event: CommandEnded) -> None:
         """Remember how the commands ended."""
@@ -309,6 +313,10 @@ class Lifecycle:
     @property
     def _step_signum(self) -> int:
         return self.steps[self.step - 1]
+
+    @property
+    def _time(self) -> float:
+        return self.times[self.step - 1]
 
     def _send_step_to(self, pids: tuple[int, ...] | None) -> None:
         if self._step_signum == SIGKILL:

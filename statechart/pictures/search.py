@@ -52,7 +52,7 @@ def edge(decision: Decision) -> Edge:
 class Unfolded:
     """Every stage that a run can get into, and every edge between them.
 
-    `steps` and `timeout` are those of `Lifecycle`, `forward` the numbers of the signals that are forwarded. `commands`
+    `steps` and `times` are those of `Lifecycle`, `forward` the numbers of the signals that are forwarded. `commands`
     says of each command whether it may end; none stands for two that may not. More than two of a kind lead to nothing
     that two do not lead to.
 
@@ -64,7 +64,7 @@ class Unfolded:
     def __init__(
         self,
         steps: Sequence[int],
-        timeout: float,
+        times: float | Sequence[float],
         forward: Collection[int],
         signame: Signame,
         commands: Sequence[bool] = (),
@@ -72,7 +72,7 @@ class Unfolded:
         stop: Collection[int] = (SIGTERM,),
     ) -> None:
         self._steps = steps
-        self._timeout = timeout
+        self._times = times
         self._forward = forward
         self.stop = [signame(number) for number in sorted(stop, key=lambda number: number != SIGTERM)]
         self._signame = signame
@@ -85,7 +85,7 @@ class Unfolded:
     def _begin(self) -> Lifecycle:
         kinds = enumerate(self._commands or [False, False], ORPHAN + 1)
         commands = [Command((), pid, may_end=may_end) for pid, may_end in kinds]
-        return Lifecycle(commands, tuple(self._steps), self._timeout)
+        return Lifecycle(commands, tuple(self._steps), self._times)
 
     def _search(self) -> None:
         """Find the states and the edges, breadth first: give each event to a copy of the run."""

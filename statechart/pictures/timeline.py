@@ -445,8 +445,9 @@ class _Painter:
         yield "command line", cut(printable(join(header["argv"])), MOST_WORDS)
         yield "started", _date(header["time"])
         yield "lasted", lasting(self._lives.times[-1])
-        steps = " → ".join(self._lives.signame(number) for number in self._lives.lifecycle.steps)
-        yield "steps", f"{steps}, {seconds(self._lives.lifecycle.timeout)} each"
+        lifecycle = self._lives.lifecycle
+        steps = zip(map(self._lives.signame, lifecycle.steps), map(seconds, lifecycle.times), strict=True)
+        yield "steps", " → ".join(f"{name} {time}" for name, time in steps)
         yield "forwarded", printable(", ".join(header["forward"])) or "nothing"
         commands, orphans = len(self._lives.commands), self._lives.orphans_seen
         counted = f"{commands} command{'s' * (commands != 1)}, {orphans or 'no'} orphan{'s' * (orphans != 1)} adopted"

@@ -128,7 +128,10 @@ def _lifecycle(entry: Entry) -> Lifecycle:
         commands.append(Command(argv, pid, reads_nothing=reads_nothing, name=name, success=success, may_end=may_end))
     if _a(str, entry["exit_status"]) not in POLICIES:
         raise ValueError(f"{entry['exit_status']!r} is not a policy")
-    return Lifecycle(commands, _some(int, steps), _seconds(entry["timeout"]), entry["exit_status"])
+    times = [_seconds(time) for time in _a(list, entry["times"])]
+    if len(times) != len(steps):
+        raise ValueError("there is not a time for each step")
+    return Lifecycle(commands, _some(int, steps), times, entry["exit_status"])
 
 
 def _decision(entry: Entry, numbers: Numbers) -> Decision:

@@ -32,7 +32,7 @@ def header(
         "schema": SCHEMA,
         **about,
         "steps": [names[number] for number in lifecycle.steps],
-        "timeout": _or_null(lifecycle.timeout),
+        "times": [_or_null(time) for time in lifecycle.times],
         "forward": [names[number] for number in forward],
         "stop_on": [names[number] for number in stop_on],
         "exit_status": lifecycle.policy,

@@ -26,7 +26,7 @@ COMMAND = ["---", "true"]
 def test_the_defaults() -> None:
     options = parse(COMMAND)
     assert [command.argv for command in options.commands] == [["true"]]
-    assert options.steps == [15, 9]
+    assert (options.steps, options.times) == ([(15, None), (9, None)], [2.0, 2.0])
     assert options.forward == []  # that means SIGINT, unless the caller ignored it
     assert options.timeout == 2.0
     assert not options.trace_states
@@ -37,15 +37,18 @@ def test_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("words", "field", "value"),
     [
-        ("-k 15", "steps", [15]),
-        ("-k TERM,sigint,9", "steps", [15, 2, 9]),
-        ("-k RTMIN,RTMIN+3,SIGRTMAX-1,RTMAX", "steps", [34, 37, 63, 64]),
-        ("-kINT -k KILL", "steps", [2, 9]),
-        ("--stop-signals HUP --stop-signals=QUIT", "steps", [1, 3]),
+        ("-k 15", "steps", [(15, None)]),
+        ("-k TERM,sigint,9", "steps", [(15, None), (2, None), (9, None)]),
+        ("-k RTMIN,RTMIN+3,SIGRTMAX-1,RTMAX", "steps", [(34, None), (37, None), (63, None), (64, None)]),
+        ("-kINT -k KILL", "steps", [(2, None), (9, None)]),
+        ("--stop-signals HUP --stop-signals=QUIT", "steps", [(1, None), (3, None)]),
         ("-s USR1,10,SIGUSR2", "forward", [10, 10, 12]),
         ("-s 1 -s 2", "forward", [1, 2]),
         ("--forward-signals=WINCH", "forward", [28]),
-        ("-k WINCH,TSTP,CONT", "steps", [28, 20, 18]),
+        ("-k INT:2,TERM:0.5,KILL", "steps", [(2, 2.0), (15, 0.5), (9, None)]),
+        ("-k INT:2,TERM:0.5,KILL -t 7", "times", [2.0, 0.5, 7.0]),
+        ("-k INT:inf", "times", [math.inf]),
+        ("-k WINCH,TSTP,CONT", "steps", [(28, None), (20, None), (18, None)]),
         ("-t 0", "timeout", 0.0),
         ("-t 0.25", "timeout", 0.25),
         ("-t5", "timeout", 5.0),
@@ -231,7 +234,11 @@ BAD = [
     ("-k RTMIN+", "'RTMIN+' is not a signal"),
     ("-k _DFL", "'_DFL' is not a signal"),
     ("-k SIGSIGTERM", "'SIGSIGTERM' is not a signal"),
-    ("-k 15:9", "'15:9' is not a signal"),
+    ("-k TERM:x", "-k 'TERM:x': 'x' is not a time; expected seconds after the ':', as in -k INT:5,KILL"),
+    ("-k TERM:", "-k 'TERM:': '' is not a time"),
+    ("-k :5", "-k '': expected at least one signal"),
+    ("-k TERM,:5", "-k 'TERM,': '' is not a signal"),
+    ("-k TERM@all", "-k 'TERM@all': 'TERM@all' is not a signal"),
     ("-k 15;9", "'15;9' is not a signal"),
     ("-k 15,,9", "-k '15,,9': '' is not a signal"),
     ("-k \u0661", "is not a signal"),
@@ -301,10 +308,10 @@ def test_what_is_wrong_with_a_command_is_one_line(words: str, message: str) -> N
 def test_the_variable_is_read_before_the_command_line() -> None:
     """The command line wins. A list on it replaces the list in the variable; the others stay."""
     options = parse(["-t", "5", "-k", "INT", *COMMAND], "-t 1 -k 'HUP,KILL' --stop-on HUP --trace-states")
-    assert (options.timeout, options.steps, options.stop_on, options.trace_states) == (5.0, [2], [1], True)
-    assert parse(COMMAND, "-k HUP -k KILL").steps == [1, 9]
+    assert (options.timeout, options.steps, options.stop_on, options.trace_states) == (5.0, [(2, None)], [1], True)
+    assert parse(COMMAND, "-k HUP -k KILL").steps == [(1, None), (9, None)]
     assert parse(COMMAND, "--trace-file 'a b'").trace_file == "a b"
-    assert parse(COMMAND, "  ").steps == [15, 9]
+    assert parse(COMMAND, "  ").steps == [(15, None), (9, None)]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_trace_is_replayed(timeout: float) -> None:
     traces.checked(recorded(timeout))
     found = read(recorded(timeout))
     run = replay.replay(found)
-    assert (run.state, run.code, run.timeout) == (State.EXITED, 139, timeout)
+    assert (run.state, run.code, run.times) == (State.EXITED, 139, [timeout] * 2)
     assert [decision.event for _, decision in found.decisions] == EVENTS
     assert [decision.event.at for _, decision in found.decisions] == [event.at for event in EVENTS]
     adopted = found.decisions[3][1].event
@@ -187,7 +187,15 @@ def test_events_after_the_exit_make_a_difference() -> None:
         (["{}\n"], "line 1: this does not follow schema 1: KeyError('schema')"),
         (['{"schema":2,"muinit":"3.0"}\n'], "line 1: schema 2, of muinit 3.0; this version reads schema 1"),
         ([*recorded()[:1], "[]\n"], "line 2: this does not follow schema 1: "),
-        (changed(1, timeout=-1), "line 1: this does not follow schema 1: TypeError('-1 is not a number of 0 or more')"),
+        (
+            changed(1, times=[-1, 2]),
+            "line 1: this does not follow schema 1: TypeError('-1 is not a number of 0 or more')",
+        ),
+        (changed(1, exit_status="us"), "line 1: this does not follow schema 1: ValueError(\"'us' is not a policy"),
+        (
+            changed(1, times=[2]),
+            "line 1: this does not follow schema 1: ValueError('there is not a time ",
+        ),
         (changed(1, argv=[]), "line 1: this does not follow schema 1: ValueError('the list is empty')"),
         (changed(1, pid="1"), "line 1: this does not follow schema 1: TypeError("),
         (changed(2, after="MUSING"), "line 2: this does not follow schema 1: ValueError(\"'MUSING' is not a stage"),

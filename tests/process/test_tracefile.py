@@ -40,7 +40,7 @@ def test_a_run_is_written_down(run: Callable[..., Run], tmp_path: Path) -> None:
         assert it.end() == 7
         header, *events, end = traces.of(path)
         assert header["steps"] == ["SIGTERM", "SIGINT", "SIGKILL"]
-        assert (header["timeout"], header["forward"]) == (0.2, ["SIGUSR1"])
+        assert (header["times"], header["forward"]) == ([0.2] * 3, ["SIGUSR1"])
         assert header["argv"] == [*MUINIT, *options.split(), "---", *family, "---", *other]
         assert [command["pid"] for command in header["commands"]] == [it.pids["A"], it.pids["B"]]
         assert header["commands"][0]["argv"] == family
@@ -87,7 +87,7 @@ def test_an_infinite_timeout_is_null(tmp_path: Path) -> None:
         it.signal(signal.SIGTERM)
         assert it.end() == 0
     header, *events, _ = traces.of(path)
-    assert header["timeout"] is None
+    assert header["times"] == [None, None]
     assert events[0]["effects"][1] == {"effect": "clock", "seconds": None}
 
 

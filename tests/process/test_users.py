@@ -309,19 +309,19 @@ def test_a_command_that_may_end_stops_nobody_by_its_end_with_0(run: Start) -> No
 
 @pytest.mark.parametrize(
     ("options", "rules", "code"),
-    [("", "exit 4", 4), ("-e 4", "exit 4", 0), ("", "exit 0", 0)],
+    [("", "HUP=exit 4", 4), ("-e 4", "HUP=exit 4", 0), ("", "HUP=exit 0", 0)],
 )
 def test_a_command_that_may_end_stops_the_others_if_it_fails(options: str, rules: str, code: int, run: Start) -> None:
     """What counts as 0 counts as 0 here too."""
-    with run(["--may-end", *options.split(), *kid("A", rules)], kid("B", "INT=say", "TERM=say,exit 0")) as it:
+    with run(["--may-end", *options.split(), *kid("A", rules)], kid("B", "TERM=exit 0")) as it:
         it.ready("A", "B")
-        if code:
-            it.hear("B TERM")
-        else:
+        it.kill("A", signal.SIGHUP)
+        it.hear("A HUP")
+        if not code:
             wait_for(lambda: it.is_reaped("A"))
             it.signal(signal.SIGTERM)
-            it.hear("B TERM")
-        assert it.end() in (code, 137)
+        it.hear("B TERM")
+        assert it.end() == code
 
 
 def test_the_run_ends_with_the_last_command_that_may_end(run: Start) -> None:
@@ -338,6 +338,25 @@ def test_what_a_command_that_may_end_left_is_not_blamed_on_another() -> None:
     first = ["--may-end", "sh", "-c", "setsid sleep 50 & exit 0"]
     done = said("-t", "0.5", "---", *first, "---", "sh", "-c", "sleep 0.5")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# Steps with their own time
+
+
+def test_a_step_has_its_own_time(run: Start, tmp_path: Path) -> None:
+    trace = tmp_path / "run.jsonl"
+    options = f"-k INT:0.1,TERM,KILL:5 -t 0.2 --trace-file {trace}"
+    with run(kid("A", "INT=say", "TERM=say"), options=options) as it:
+        it.ready("A")
+        it.signal(signal.SIGTERM)
+        it.hear_in_order("A INT", "A TERM")
+        assert it.end() == 137
+    header, *events, _ = traces.of(trace)
+    assert header["times"] == [0.1, 0.2, 5.0]
+    clocks = [effect["seconds"] for event in events for effect in event["effects"] if effect["effect"] == "clock"]
+    assert clocks == [0.1, 0.2, 5.0]
+    done = said("--diagram", "table", "-k", "INT:0.1,TERM,KILL:5", "-t", "0.2")
+    assert done.stdout.startswith("A stop takes at most 5.5 s: ")
 
 
 # A stop that takes too long

@@ -61,6 +61,7 @@ class World:
     programs: list[Program]
     steps: Sequence[int] = (SIGTERM, SIGKILL)
     timeout: float = 2.0
+    own: tuple[float, ...] = ()  # the seconds of each step, if they have their own
     forward: frozenset[int] = frozenset()  # the signals that -s names
     stop_on: frozenset[int] = frozenset()  # the signals that --stop-on names
     rewrite: dict[int, int] = field(default_factory=dict)  # the pairs of --rewrite
@@ -78,7 +79,8 @@ class World:
     outside: list[tuple[float, str, int]] = field(default_factory=list)
 
     def __str__(self) -> str:
-        options = [f"-k {','.join(map(signals.name, self.steps))} -t {self.timeout:g}"]
+        steps = ",".join(f"{signals.name(n)}:{time:g}" for n, time in zip(self.steps, self.times, strict=True))
+        options = [f"-k {steps}"]
         options += (
             [f"-s {','.join(signals.name(n) if n else 'all' for n in sorted(self.forward))}"] if self.forward else []
         )
@@ -119,14 +121,21 @@ class World:
         by_default = signum in (SIGQUIT, SIGPWR, 37) and not self.stop_on
         return by_default or not self.pid1
 
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The seconds that each step has."""
+        return self.own or (self.timeout,) * len(self.steps)
+
     def seconds(self) -> float:
         """How long all steps take together, if none of them has its time twice."""
-        last = max(self.timeout, 1.0) if self.steps[-1] == SIGKILL else self.timeout
-        return self.timeout * (len(self.steps) - 1) + last if len(self.steps) > 1 else last
+        *others, last = self.times
+        return sum(others) + (max(last, 1.0) if self.steps[-1] == SIGKILL else last)
 
     def extension(self) -> float:
         """How much longer they take if a process is asked late: only the step before SIGKILL or the end is repeated."""
-        return 0.0 if self.steps[0] == SIGKILL or not self.proc else self.timeout
+        if self.steps[0] == SIGKILL or not self.proc:
+            return 0.0
+        return self.times[self.steps.index(SIGKILL) - 1 if SIGKILL in self.steps else -1]
 
 
 def pick(rand: Random, *choices: T) -> T:
@@ -196,6 +205,8 @@ def make_world(rand: Random) -> World:
         (SIGTERM,),
         (SIGKILL, SIGTERM),
     )
+    if timeout < inf and rand() > 0.8:
+        world.own = tuple(pick(rand, 0.1, 0.0, 0.7, 2.0) for _ in world.steps)
     forward = pick(rand, (), (SIGINT,), (SIGINT, SIGHUP), (RT, SIGINT), (SIGTERM, SIGUSR1), (SIGCONT, SIGTSTP), (0,))
     stop_on = pick(rand, (), (), (), (SIGQUIT,), (SIGINT,), (SIGUSR1, SIGHUP))
     world.stop_on = frozenset(stop_on)
@@ -266,11 +277,11 @@ class Traced(Lifecycle):
         self,
         commands: list[Command],
         steps: Sequence[int],
-        timeout: float,
+        times: Sequence[float],
         tell: Callable[[Decision], None],
         before: Callable[[Event], None],
     ) -> None:
-        super().__init__(commands, steps, timeout)
+        super().__init__(commands, steps, times)
         self._tell = tell
         self._before = before
 
@@ -325,7 +336,7 @@ class History:
         for at, target, signum in world.outside:
             kernel.at(at, kernel.outside, (target, signum))
         kernel.at(LAST_CALL, kernel.outside, ("muinit", SIGTERM))
-        if world.timeout == inf:
+        if inf in world.times:
             for after in range(20):
                 kernel.at(ADMIN + after, kernel.outside, ("everybody", SIGKILL))
         failure = None
@@ -344,7 +355,7 @@ class History:
         meaning = world.meanings
         kernel.catch(signum for signum, what in meaning.items() if what != NOTHING)
         self.failure = failure
-        self.lifecycle = Traced(commands, world.steps, world.timeout, self._taken, self._before)
+        self.lifecycle = Traced(commands, world.steps, world.times, self._taken, self._before)
         watch = (lambda _: None) if world.watched else None
         self._say(start(self.lifecycle))
         loop = self._loop(

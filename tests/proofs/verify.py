@@ -101,6 +101,7 @@ class Setup(NamedTuple):
     timeout: float
     may_end: int = 0  # how many, the last ones
     success: tuple[int, ...] = ()  # the codes that count as 0
+    own: tuple[float, ...] = ()  # the seconds of each step, if they have their own
 
     def ends_run(self, index: int, ending: Ending) -> bool:
         """Whether this end of a command stops the others."""
@@ -110,13 +111,19 @@ class Setup(NamedTuple):
     @property
     def times(self) -> list[float]:
         """How long each step waits: at least 1 s for a last SIGKILL, because a killed process needs a moment to die."""
-        last = max(self.timeout, 1.0) if self.steps[-1] == KILL else self.timeout
-        return [self.timeout] * (len(self.steps) - 1) + [last]
+        *others, last = self.given
+        return [*others, max(last, 1.0) if self.steps[-1] == KILL else last]
+
+    @property
+    def given(self) -> tuple[float, ...]:
+        """The seconds that the command line gives each step."""
+        return self.own or (self.timeout,) * len(self.steps)
 
     def __str__(self) -> str:
         names = ",".join(map(signals.name, self.steps))
         missing = f" ({self.started} could be started)" if self.started < self.commands else ""
         missing += f" ({self.may_end} may end)" if self.may_end else ""
+        missing += f" (seconds: {self.own})" if self.own else ""
         missing += f" (success: {self.success})" if self.success else ""
         return f"commands: {self.commands}{missing}, steps: {names}, {self.timeout:g} s each"
 
@@ -131,6 +138,8 @@ def every_setup(alphabet: tuple[int, ...], longest: int, commands: int) -> list[
                 found += [Setup(count, count, steps, timeout) for timeout in (0.0, math.inf) if count < 3]
                 if length < 3:
                     found += [Setup(count, count, steps, 2.0, may_end) for may_end in range(1, min(count, 2) + 1)]
+                if count == 1:
+                    found.append(Setup(count, count, steps, 2.0, own=(5.0, 0.5, math.inf)[-length:]))
                 if length == 1 and count < 3:
                     found.append(Setup(count, count, steps, 2.0, count - 1, (3, 143)))
     return found
@@ -306,7 +315,7 @@ def begin(setup: Setup) -> Lifecycle:
         for index in range(setup.started)
     ]
     missing = [Command([f"c{index}"], None) for index in range(setup.started, setup.commands)]
-    return Lifecycle([*started, *missing], setup.steps, setup.timeout)
+    return Lifecycle([*started, *missing], setup.steps, setup.given)
 
 
 def save(run: Lifecycle) -> Saved:
@@ -458,7 +467,7 @@ def nobody_is_killed_unasked(move: Move) -> bool | None:
     if move.asks_late:
         return move.looks and move.effects == (
             SendStep(*move.signal, pids=move.event.unasked),
-            SetClock(move.setup.timeout),
+            SetClock(move.setup.given[move.now.step - 1]),
         )
     late = [effect for effect in move.effects if isinstance(effect, SendStep) and effect.pids is not None]
     return not late and move.looks == may_ask_late(move.setup, move.world)
@@ -501,7 +510,7 @@ def a_clock_runs_while_stopping(move: Move) -> bool | None:
 def time_is_bounded(move: Move) -> bool | None:
     """A stop ends within the time of all steps, and of one step once more, after the last start of the steps."""
     in_steps = move.now.step <= len(move.setup.steps) or move.run.state is State.EXITED
-    return in_steps and move.now.waits <= sum(move.setup.times) + move.setup.timeout
+    return in_steps and move.now.waits <= sum(move.setup.times) + max(move.setup.given)
 
 
 def forward_only_relays(move: Move) -> bool | None:
