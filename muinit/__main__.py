@@ -180,7 +180,7 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     oom_kills = attempt("the OOM counter", oom.kills)  # an earlier run may have had the same cgroup
 
     steps = [number for number, _ in options.steps]
-    lifecycle = Lifecycle(_commands(kernel, options, pids), steps, options.times, options.exit_status)
+    lifecycle = Lifecycle(_commands(kernel, options, pids), steps, options.times, options.exit_status, options.targets)
     watch = attempt("the trace", _watch, lifecycle, options, stderr, trace)
     if watch is not None:
         watch.started(sys.argv, meanings, kernel.now() - started_at)
@@ -275,7 +275,7 @@ def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
 
     return meanings(
         signals.by_name(),
-        options.forward,
+        options.forwarded,
         options.stop_on,
         init=kernel.is_init,
         ignored={number for number in signals.ALL if kernel.ignored(number)},

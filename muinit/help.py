@@ -15,7 +15,8 @@ COMMANDS
 
 SIGNALS
   A list of names or numbers: TERM,SIGHUP,15,RTMIN+3. If you name signals,
-  they replace the default. -s all forwards whatever nothing else claims.
+  they replace the default. -s all forwards whatever nothing else claims;
+  -s HUP@group forwards to process groups, -s HUP@tree to all descendants.
   SIGTERM always stops. Name with --stop-on what your platform or base image
   stops the container with: WINCH (httpd), USR1 (haproxy), INT (Fly.io).
 

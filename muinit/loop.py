@@ -26,7 +26,7 @@ import os
 
 from muinit import signals
 from statechart.chart import RUNNING
-from statechart.effects import Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
+from statechart.effects import CHILD, TREE, Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -268,7 +268,20 @@ class Loop:
             self._perform[effect.name](effect)
 
     def _relay(self, relay: Relay) -> None:
-        self._signal(self._kernel.children(), [relay.signum])
+        self._signal(self._targeted(relay.target), [relay.signum])
+
+    def _targeted(self, target: str) -> list[int]:
+        """The pids that a forwarded signal goes to. Each process is in one of them at most once."""
+        if target == CHILD:
+            return self._kernel.children()
+        groups, tree = self._kernel.whole_tree()
+        if target == TREE and tree:
+            return tree
+        # Strangers can be in the group of a child: then the signal is for the child alone.
+        return [
+            *groups,
+            *(pid for pid in self._kernel.children() if -self._kernel.group(pid) not in groups and pid > 0),
+        ]
 
     def _set_clock(self, clock: SetClock) -> None:
         self._deadline = self._kernel.now() + clock.seconds

@@ -29,6 +29,8 @@ QUIET, VERBOSE = -1, 1
 EVERY_SIGNAL = 0  # in place of a number: `-s all`
 NAME_LENGTH = 32  # characters
 
+TARGETS = ("child", "group", "tree")  # as statechart.effects has them
+
 FOR_ALL, FOR_ONE, FOR_BOTH = "all", "one", "both"  # where an option can stand
 
 
@@ -75,13 +77,21 @@ def _steps(flag: str, value: str) -> list[tuple[int, float | None]]:
     return [*zip(numbers, times, strict=True)]
 
 
-def _forward(flag: str, value: str) -> list[int]:
+def _forward(flag: str, value: str) -> list[tuple[int, str]]:
     from statechart.meanings import cannot_be_forwarded
 
-    words = value.split(",")
-    named = [word for word in words if word.lower() != "all"]
-    every = [EVERY_SIGNAL] * (len(words) > len(named))
-    return every if every and not named else every + _possible(flag, ",".join(named), cannot_be_forwarded)
+    names, targets = [], []
+    for word in value.split(","):
+        name, at, target = word.partition("@")
+        if at and target not in TARGETS:
+            expected = f"expected one of {', '.join(TARGETS)} after the '@', as in {flag} HUP@group"
+            raise UsageError(f"{flag} '{value}': '{target}' is not a target; {expected}")
+        names.append(name)
+        targets.append(target or TARGETS[0])
+    named = [name for name in names if name.lower() != "all"]
+    numbers = iter(_possible(flag, ",".join(named), cannot_be_forwarded) if named else [])
+    found = [EVERY_SIGNAL if name.lower() == "all" else next(numbers) for name in names]
+    return [*zip(found, targets, strict=True)]
 
 
 def _stop_on(flag: str, value: str) -> list[int]:
@@ -270,7 +280,9 @@ class Options:
     def __init__(self) -> None:
         self.commands: list[CommandLine] = []
         self.steps: list[tuple[int, float | None]] = []  # signal numbers, in order, and how long to wait; None: timeout
-        self.forward: list[int] = []  # signal numbers, or EVERY_SIGNAL; empty: the default
+        self.forward: list[
+            tuple[int, str]
+        ] = []  # signal numbers, or EVERY_SIGNAL, and one of TARGETS; empty: the default
         self.stop_on: list[int] = []  # signal numbers; empty: the default
         self.rewrite: list[tuple[int, int]] = []  # signal numbers; 0 drops it; a later one for the same FROM counts
         self.parent_death = 0  # a signal number; 0: none
@@ -283,6 +295,22 @@ class Options:
         self.termination_log = ""  # a path; "": none
         self.show = ""  # "help", "version" or a format of the diagram, to be printed instead of a run; "": a run
         self.within: float | None = None  # seconds, 0 to infinity
+
+    @property
+    def forwarded(self) -> list[int]:
+        """The numbers of the signals to forward."""
+        return [number for number, _ in self.forward]
+
+    @property
+    def targets(self) -> dict[int, str]:
+        """Which processes get a forwarded signal, if not every child."""
+        named = dict(self.forward)
+        others = signals.ALL if EVERY_SIGNAL in named else ()
+        return {
+            number: target
+            for number in [*named, *others]
+            if (target := named.get(number, named.get(EVERY_SIGNAL, TARGETS[0]))) != TARGETS[0]
+        }
 
     @property
     def times(self) -> list[float]:
@@ -336,7 +364,7 @@ def _read(options: Options, words: list[str]) -> None:
 def _check(options: Options) -> None:
     if not options.commands and not options.show:
         raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]', or '{ONE} COMMAND [ARG...]' for one")
-    if both := set(options.forward) & set(options.stop_on):
+    if both := set(options.forwarded) & set(options.stop_on):
         names = ", ".join(map(signals.name, sorted(both)))
         raise UsageError(f"-s and --stop-on both name {names}: expected each signal in only one of them")
     if dict(options.rewrite).get(signals.SIGTERM) == 0 and not options.stop_on:

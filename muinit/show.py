@@ -60,7 +60,7 @@ def _diagram(options: Options) -> tuple[str, str]:
     from statechart.words.phrases import seconds
 
     rewrite = dict(options.rewrite)
-    meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=True, rewrite=rewrite)
+    meaning = meanings(signals.by_name(), options.forwarded, options.stop_on, init=True, rewrite=rewrite)
     unfolded = search.Unfolded(
         [number for number, _ in options.steps],
         options.times,
@@ -68,6 +68,7 @@ def _diagram(options: Options) -> tuple[str, str]:
         signals.name,
         commands=[command.may_end for command in options.commands],
         stop=[number for number, what in meaning.items() if what == STOP],
+        targets=options.targets,
     )
     too_long = ""
     if options.within is not None and unfolded.longest > options.within:

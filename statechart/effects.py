@@ -24,6 +24,11 @@ PIDS = "pids"  # (pid, ...), or None
 FLAG = "flag"
 SECONDS = "seconds"  # 0 to infinity
 CODE = "code"  # an exit status
+TARGET = "target"  # CHILD, GROUP or TREE
+
+# Which processes get a signal: every child, the process group of every child, every descendant.
+CHILD, GROUP, TREE = "child", "group", "tree"
+TARGETS = {CHILD: "every child", GROUP: "the process group of every child", TREE: "every descendant"}
 
 
 class Effect(Value):
@@ -49,18 +54,19 @@ class Effect(Value):
 
 
 class Relay(Effect):
-    """Send `signum` to every child there is."""
+    """Send `signum` to every child there is, to their process groups, or to every descendant."""
 
-    __slots__ = ("signum",)
+    __slots__ = ("signum", "target")
     name = "relay"
-    fields = (("signal", SIGNAL, "signum"),)
+    fields = (("signal", SIGNAL, "signum"), ("target", TARGET, "target"))
     mark = "forwarded"
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, target: str = CHILD) -> None:
         self.signum = signum
+        self.target = target
 
     def words(self, signame: Signame) -> str:
-        return f"{signame(self.signum)} to every child"
+        return f"{signame(self.signum)} to {TARGETS[self.target]}"
 
 
 class SendStep(Effect):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from statechart.chart import CHART, State
-from statechart.effects import Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
+from statechart.effects import CHILD, Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.values import Stage, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from statechart.chart import Arc
     from statechart.effects import Effect
@@ -131,11 +131,12 @@ class Lifecycle:
 
     `commands` are those of the command line, in order. `steps` are the numbers of the signals that stop them, at least
     one. `times` are how many seconds each step has, 0 to infinity, or one number for all. `policy` says whose code is
-    the exit status (`POLICIES`).
+    the exit status (`POLICIES`). `targets` says of a forwarded signal which processes get it, if not every child
+    (`statechart.effects`).
     """
 
     __slots__ = (
-        *("commands", "steps", "times", "policy"),
+        *("commands", "steps", "times", "policy", "targets"),
         *("state", "arc", "step", "again", "step_at", "told", "told_at", "ended", "decider", "code"),
         *("asked", "killing", "killed", "left"),
         "_effects",
@@ -147,6 +148,7 @@ class Lifecycle:
         steps: Sequence[int],
         times: float | Sequence[float],
         policy: str = "first-failed",
+        targets: Mapping[int, str] | None = None,
     ) -> None:
         self.state = State.RUNNING
         self.arc: Arc | None = None  # the row last taken
@@ -154,6 +156,7 @@ class Lifecycle:
         self.steps = steps
         self.times = [times] * len(steps) if isinstance(times, float | int) else times
         self.policy = policy
+        self.targets = targets or {}
         self.step = 0  # 0: none was sent yet
         self.again = False  # whether the step has its time once more, for processes that had not been asked
         self.step_at = 0.0  # when it was sent
@@ -220,9 +223,9 @@ class Lifecycle:
     # Actions
 
     def relay(self, event: Forward) -> None:
-        """Pass the signal on to every child."""
+        """Pass the signal on."""
         self._remember_sending(event.signum, own=False)
-        self._effects.append(Relay(event.signum))
+        self._effects.append(Relay(event.signum, self.targets.get(event.signum, CHILD)))
 
     def obey(self, event: Terminate) -> None:
         """Remember that muinit was told to stop: what it sends from now on is not its own initiative."""

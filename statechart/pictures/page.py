@@ -54,7 +54,13 @@ def diagram(found: Trace) -> tuple[Markup, str]:
     forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
     roles = [False, False, *(True for command in lifecycle.commands if command.may_end)]
     unfolded = search.Unfolded(
-        lifecycle.steps, lifecycle.times, forward, lambda number: printable(found.signame(number)), roles, stop=stop
+        lifecycle.steps,
+        lifecycle.times,
+        forward,
+        lambda number: printable(found.signame(number)),
+        roles,
+        stop=stop,
+        targets=lifecycle.targets,
     )
     graph = search.dot(unfolded, Counter(search.edge(decision) for _, decision in found.decisions))
     command = [program, "-Tsvg"]

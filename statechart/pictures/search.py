@@ -7,7 +7,7 @@ table acts, that is an edge from one stage to another.
 from __future__ import annotations
 
 from statechart.chart import State
-from statechart.effects import Exit, Relay, SetClock
+from statechart.effects import TARGETS, Exit, Relay, SetClock
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -70,9 +70,11 @@ class Unfolded:
         commands: Sequence[bool] = (),
         *,
         stop: Collection[int] = (SIGTERM,),
+        targets: Mapping[int, str] | None = None,
     ) -> None:
         self._steps = steps
         self._times = times
+        self._targets = targets
         self._forward = forward
         self.stop = [signame(number) for number in sorted(stop, key=lambda number: number != SIGTERM)]
         self._signame = signame
@@ -85,7 +87,7 @@ class Unfolded:
     def _begin(self) -> Lifecycle:
         kinds = enumerate(self._commands or [False, False], ORPHAN + 1)
         commands = [Command((), pid, may_end=may_end) for pid, may_end in kinds]
-        return Lifecycle(commands, tuple(self._steps), self._times)
+        return Lifecycle(commands, tuple(self._steps), self._times, targets=self._targets)
 
     def _search(self) -> None:
         """Find the states and the edges, breadth first: give each event to a copy of the run."""
@@ -109,9 +111,13 @@ class Unfolded:
 
     def _words(self, alike: Sequence[Effect]) -> str:
         """An effect in words. `alike` has it once for each time that its edge was found."""
-        relayed = dict.fromkeys(self._signame(effect.signum) for effect in alike if isinstance(effect, Relay))
+        relayed: dict[str, dict[str, None]] = {}
+        for effect in alike:
+            if isinstance(effect, Relay):
+                relayed.setdefault(effect.target, {})[self._signame(effect.signum)] = None
         if relayed:
-            return alike[0].words(lambda _: _or([*relayed]))
+            names = ((target, _or([*signums])) for target, signums in relayed.items())
+            return " or ".join(f"{these} to {TARGETS[target]}" for target, these in names)
         if isinstance(alike[0], Exit) and not alike[0].gave_up:
             return "exit with the code of the first command that failed, else 0"
         return " or ".join(dict.fromkeys(effect.words(self._signame) for effect in alike))

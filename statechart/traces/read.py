@@ -128,10 +128,11 @@ def _lifecycle(entry: Entry) -> Lifecycle:
         commands.append(Command(argv, pid, reads_nothing=reads_nothing, name=name, success=success, may_end=may_end))
     if _a(str, entry["exit_status"]) not in POLICIES:
         raise ValueError(f"{entry['exit_status']!r} is not a policy")
+    targets = {numbers[name]: _target(target) for name, target in entry["targets"].items()}
     times = [_seconds(time) for time in _a(list, entry["times"])]
     if len(times) != len(steps):
         raise ValueError("there is not a time for each step")
-    return Lifecycle(commands, _some(int, steps), times, entry["exit_status"])
+    return Lifecycle(commands, _some(int, steps), times, entry["exit_status"], targets)
 
 
 def _decision(entry: Entry, numbers: Numbers) -> Decision:
@@ -200,6 +201,12 @@ def _a(kind: type[A], value: Any) -> A:
     return value
 
 
+def _target(value: Any) -> str:
+    if _a(str, value) not in effects.TARGETS:
+        raise ValueError(f"{value!r} is not a target")
+    return str(value)
+
+
 def _amount(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value < ENDLESS:
         raise TypeError(f"{value!r} is not a number of 0 or more")
@@ -228,4 +235,5 @@ EFFECT_FIELDS: dict[str, Callable[[Numbers, Any], Any]] = {
     effects.FLAG: lambda _, flag: _a(bool, flag),
     effects.SECONDS: lambda _, seconds: _seconds(seconds),
     effects.CODE: lambda _, code: _a(int, code),
+    effects.TARGET: lambda _, target: _target(target),
 }

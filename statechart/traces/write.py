@@ -35,6 +35,7 @@ def header(
         "times": [_or_null(time) for time in lifecycle.times],
         "forward": [names[number] for number in forward],
         "stop_on": [names[number] for number in stop_on],
+        "targets": {names[number]: target for number, target in lifecycle.targets.items() if number in names},
         "exit_status": lifecycle.policy,
         "commands": [
             {
@@ -118,4 +119,5 @@ EFFECT_FIELDS: dict[str, Callable[[Signame, Any], Any]] = {
     effects.FLAG: lambda _, flag: flag,
     effects.SECONDS: lambda _, seconds: _or_null(seconds),
     effects.CODE: lambda _, code: code,
+    effects.TARGET: lambda _, target: target,
 }

@@ -59,6 +59,7 @@ EFFECT_VALUES: dict[str, list[Any]] = {
     effects.FLAG: [True, False],
     effects.SECONDS: [0.0, 2.5, inf],
     effects.CODE: [0, 255],
+    effects.TARGET: ["child", "group", "tree"],
 }
 
 

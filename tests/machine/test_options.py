@@ -42,12 +42,16 @@ def test_the_defaults() -> None:
         ("-k RTMIN,RTMIN+3,SIGRTMAX-1,RTMAX", "steps", [(34, None), (37, None), (63, None), (64, None)]),
         ("-kINT -k KILL", "steps", [(2, None), (9, None)]),
         ("--stop-signals HUP --stop-signals=QUIT", "steps", [(1, None), (3, None)]),
-        ("-s USR1,10,SIGUSR2", "forward", [10, 10, 12]),
-        ("-s 1 -s 2", "forward", [1, 2]),
-        ("--forward-signals=WINCH", "forward", [28]),
+        ("-s USR1,10,SIGUSR2", "forwarded", [10, 10, 12]),
+        ("-s 1 -s 2", "forwarded", [1, 2]),
+        ("--forward-signals=WINCH", "forwarded", [28]),
         ("-k INT:2,TERM:0.5,KILL", "steps", [(2, 2.0), (15, 0.5), (9, None)]),
         ("-k INT:2,TERM:0.5,KILL -t 7", "times", [2.0, 0.5, 7.0]),
         ("-k INT:inf", "times", [math.inf]),
+        ("-s HUP@group,INT@tree,USR1@child,USR2", "forwarded", [1, 2, 10, 12]),
+        ("-s HUP@group,INT@tree,USR1@child,USR2", "targets", {1: "group", 2: "tree"}),
+        ("-s all", "forward", [(0, "child")]),
+        ("-s all", "targets", {}),
         ("-k WINCH,TSTP,CONT", "steps", [(28, None), (20, None), (18, None)]),
         ("-t 0", "timeout", 0.0),
         ("-t 0.25", "timeout", 0.25),
@@ -166,7 +170,7 @@ def test_the_defaults_in_the_help_are_those_that_apply() -> None:
         (line,) = [line for line in usage.TEXT.splitlines() if f"{long} SIGNALS" in line]
         said = parse([f"{long}={line.rpartition('default: ')[2]}", *COMMAND])
         numbers = {number for number, meaning in known.items() if meaning == what} - {signals.SIGTERM}
-        assert {*said.forward, *said.stop_on} == numbers
+        assert {*said.forwarded, *said.stop_on} == numbers
 
 
 @pytest.mark.parametrize(
@@ -203,6 +207,11 @@ BAD = [
     ("--exit-status last", "--exit-status 'last': expected one of first-failed, first-ended, original"),
     ("--within 3", "--within is for --diagram: expected --diagram beside it"),
     ("-s all,KILL", "-s 'KILL': SIGKILL cannot be caught"),
+    (
+        "-s HUP@all",
+        "-s 'HUP@all': 'all' is not a target; expected one of child, group, tree after the '@', as in -s HUP@",
+    ),
+    ("-s @group", "-s '': expected at least one signal"),
     ("--name web", "--name is for one command: expected it after the '---' of that command"),
     ("--may-end", "--may-end is for one command: expected it after the '---' of that command"),
     ("-x", "unknown option '-x': expected options (--help, "),

@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page
 
 from statechart.pictures import page as pages
 from statechart.traces.read import read
+from statechart.words.phrases import seconds
 from tests.conftest import need, program
 from tests.pictures.browser import RUNS, Seen, chromium, seen, why_no_chromium
 from tests.pictures.test_timeline import hostile
@@ -293,7 +294,7 @@ def test_hovering_tells_more(traces: dict[str, Path], shown: dict[str, Seen]) ->
     page.locator(".lane .bar").nth(1).hover(position={"x": 3, "y": 5})
     said = tooltip(page).split("\n")
     assert said[0].startswith(f"pid {told.lanes[1]['pid']}: ")
-    assert f"exit 7 at {told.lanes[1]['end'] / 1e9:.3f} s ({told.lanes[1]['end']:,} ns)".replace("0 s", " s") in said
+    assert f"exit 7 at {seconds(told.lanes[1]['end'] / 1e9)} ({told.lanes[1]['end']:,} ns)" in said
     assert said[-1] == "its exit code is that of muinit"
     page.locator(".signals .terminate").hover()
     assert tooltip(page).startswith("SIGTERM\n")

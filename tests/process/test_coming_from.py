@@ -127,6 +127,16 @@ def follows_its_parent(row: Row) -> None:
         assert shell.stdout.read() == b""
 
 
+def reaches_the_group(row: Row) -> None:
+    with row.run(X=kid("X", "HUP=ignore", "TERM=exit 0", "kid Y,HUP=say,TERM=exit 0")) as it:
+        it.ready("X", "Y")
+        it.signal(signal.SIGHUP)
+        it.hear("Y HUP")
+        it.signal(signal.SIGTERM)
+        it.hear("X TERM", "Y TERM")
+        assert it.end() == 0
+
+
 def says_what_happens(row: Row) -> None:
     commands = {name: ["sh", "-c", "exit 0"] for name in ("X", "Y") if f" {name}" in row.here}
     done = row.said(**commands)
@@ -278,9 +288,10 @@ def has_ten_seconds(row: Row) -> None:
 
 
 def starts_nothing_again(row: Row) -> None:
-    with row.run(X=kid("X", "exit 3"), Y=kid("Y", "TERM=exit 0")) as it:
+    with row.run(X=kid("X", "USR1=exit 3"), Y=kid("Y", "TERM=exit 0")) as it:
         it.ready("X", "Y")
-        it.hear("Y TERM")
+        it.kill("X", signal.SIGUSR1)
+        it.hear("X USR1", "Y TERM")
         assert it.line_or_end() is None
         assert it.end() == 3
 
@@ -291,7 +302,9 @@ CHECKS: dict[str, Check] = {
     "tini -e 143 -- X": counts_143_as_0,
     "tini -p SIGTERM -- X": follows_its_parent,
     "tini -v -- X": says_what_happens,
+    "tini -g -- X": reaches_the_group,
     "tini -w -- X": says_what_it_reaped,
+    "dumb-init X": reaches_the_group,
     "dumb-init --single-child X": passes_everything_on,
     "dumb-init -c -r 15:3 X": stops_with_quit,
     "dumb-init -c --rewrite 2:3 X": rewrites,

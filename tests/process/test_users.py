@@ -370,3 +370,37 @@ def test_a_build_can_check_how_long_a_stop_takes(options: str, within: str, code
     assert done.returncode == code
     assert done.stdout.startswith("A stop ")
     assert done.stderr == "" if not code else done.stderr.startswith(f"muinit: --within {within}: a stop can take ")
+
+
+# Which processes get a forwarded signal
+
+
+def test_a_signal_to_the_group_reaches_a_grandchild_while_the_child_ignores_it(run: Start) -> None:
+    with run(kid("A", "HUP=ignore", "TERM=exit 0", "kid B,HUP=say,TERM=exit 0"), options="-s HUP@group") as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGHUP)
+        it.hear("B HUP")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM")
+        assert it.end() == 0
+
+
+@pytest.mark.parametrize("target", ["child", "group", "tree"])
+def test_each_target_has_its_processes_and_each_process_one_signal(target: str, run: Start) -> None:
+    """B is in the group of A, C has left it, O is an orphan in a group of its own."""
+    others = ["kid B,HUP=say,TERM=exit 0", "kid C,setsid,HUP=say,TERM=exit 0", "orphan O,setsid,HUP=say,TERM=exit 0"]
+    with run(kid("A", "HUP=say", "TERM=exit 0", *others), options=f"-s HUP@{target},USR1@tree") as it:
+        it.ready("A", "B", "C", "O")
+        it.signal(signal.SIGHUP)
+        reached = {"child": "AO", "group": "ABO", "tree": "ABCO"}[target]
+        it.hear(*(f"{name} HUP" for name in reached))
+        it.signal(signal.SIGTERM)
+        it.hear(*(f"{name} TERM" for name in "ABCO"))
+        assert it.end() == 0
+
+
+def test_every_signal_can_have_a_target_and_one_of_its_own() -> None:
+    options = ["-s", "all@group,HUP@tree", "--diagram", "table"]
+    table = said(*options).stdout
+    assert "to the process group of every child" in table
+    assert "SIGHUP to every descendant" in table

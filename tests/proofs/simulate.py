@@ -61,6 +61,7 @@ class World:
     programs: list[Program]
     steps: Sequence[int] = (SIGTERM, SIGKILL)
     timeout: float = 2.0
+    target: str = "child"  # of every signal that is forwarded
     own: tuple[float, ...] = ()  # the seconds of each step, if they have their own
     forward: frozenset[int] = frozenset()  # the signals that -s names
     stop_on: frozenset[int] = frozenset()  # the signals that --stop-on names
@@ -92,6 +93,7 @@ class World:
             if self.may_end
             else []
         )
+        options += [f"forwarded to every {self.target}"] if self.target != "child" else []
         options += ["as PID 1"] if self.pid1 else []
         options += [] if self.proc else ["without /proc"]
         options += ["on a terminal"] if self.terminal else []
@@ -211,6 +213,7 @@ def make_world(rand: Random) -> World:
     stop_on = pick(rand, (), (), (), (SIGQUIT,), (SIGINT,), (SIGUSR1, SIGHUP))
     world.stop_on = frozenset(stop_on)
     world.forward = frozenset(forward) - world.stop_on
+    world.target = pick(rand, "child", "child", "group", "tree")
     swap = {SIGINT: SIGUSR1, SIGUSR1: SIGINT}
     world.rewrite = pick(rand, {}, {}, {}, {SIGHUP: SIGTERM}, {SIGQUIT: 0, SIGHUP: 0}, {SIGINT: SIGQUIT}, swap)
     world.success = frozenset(pick(rand, (), (), (), (3,), (143,), (137, 7)))
@@ -280,8 +283,9 @@ class Traced(Lifecycle):
         times: Sequence[float],
         tell: Callable[[Decision], None],
         before: Callable[[Event], None],
+        target: str,
     ) -> None:
-        super().__init__(commands, steps, times)
+        super().__init__(commands, steps, times, targets=dict.fromkeys(signals.ALL, target))
         self._tell = tell
         self._before = before
 
@@ -355,7 +359,7 @@ class History:
         meaning = world.meanings
         kernel.catch(signum for signum, what in meaning.items() if what != NOTHING)
         self.failure = failure
-        self.lifecycle = Traced(commands, world.steps, world.times, self._taken, self._before)
+        self.lifecycle = Traced(commands, world.steps, world.times, self._taken, self._before, world.target)
         watch = (lambda _: None) if world.watched else None
         self._say(start(self.lifecycle))
         loop = self._loop(
@@ -412,7 +416,11 @@ class History:
             arrived = [*arrived, SIGCONT]
         step = lifecycle.steps[lifecycle.step - 1] if lifecycle.step else 0
         stayed = [one for one, parent in self._parents.items() if parent is us and one.alive]
-        tree = [one for one in self._parents if one is not us and self._stayed(one)] if step == SIGKILL else []
+        tree = (
+            [one for one in self._parents if one is not us and self._stayed(one)]
+            if step == SIGKILL or self.world.target == "tree"
+            else []
+        )
         window = Window(start, self.kernel.calls, arrived, stayed, tree, step, self._since, self._looked, self._asked)
         self.windows.append(window)
         self._looked = []
@@ -550,12 +558,13 @@ def signals_are_taken_in_order(it: History) -> None:
 
 
 def every_child_gets_what_is_forwarded(it: History) -> None:
-    """A forwarded signal reached every child that lived through it, as often as it came; SIGCONT reached it once."""
+    """A forwarded signal reached every child, or every descendant, that lived through it, as often as it came."""
     for window in it.windows:
         for signum in set(window.arrived):
             if it.world.passes_on(signum) or signum == SIGCONT:
                 often = window.arrived.count(signum) if signum != SIGCONT else 1
-                for child in window.stayed:
+                whom = window.tree if it.world.target == "tree" and signum != SIGCONT else window.stayed
+                for child in whom:
                     if it.world.proc or child.command >= 0:
                         got = [one for call, one, _ in child.sent if window.start < call <= window.end]
                         assert got.count(signum) >= often, f"pid {child.pid} lacks {signum}"

@@ -484,7 +484,7 @@ def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
 
     for number, deed in enumerate(scenario.deeds):
         kernel.at(0.001 * (number + 1), do, deed)
-    meaning = meanings(signals.by_name(), options.forward, options.stop_on, init=False)
+    meaning = meanings(signals.by_name(), options.forwarded, options.stop_on, init=False)
     kernel.catch(number for number, what in meaning.items() if what != NOTHING)
     lifecycle = Lifecycle(commands, [number for number, _ in options.steps], options.times)
     lines.append(start(lifecycle))

@@ -101,6 +101,7 @@ class Setup(NamedTuple):
     timeout: float
     may_end: int = 0  # how many, the last ones
     success: tuple[int, ...] = ()  # the codes that count as 0
+    target: str = "child"  # of a forwarded signal
     own: tuple[float, ...] = ()  # the seconds of each step, if they have their own
 
     def ends_run(self, index: int, ending: Ending) -> bool:
@@ -138,6 +139,8 @@ def every_setup(alphabet: tuple[int, ...], longest: int, commands: int) -> list[
                 found += [Setup(count, count, steps, timeout) for timeout in (0.0, math.inf) if count < 3]
                 if length < 3:
                     found += [Setup(count, count, steps, 2.0, may_end) for may_end in range(1, min(count, 2) + 1)]
+                if count == 1 and length == 1:
+                    found += [Setup(count, count, steps, 2.0, target=target) for target in ("group", "tree")]
                 if count == 1:
                     found.append(Setup(count, count, steps, 2.0, own=(5.0, 0.5, math.inf)[-length:]))
                 if length == 1 and count < 3:
@@ -315,7 +318,9 @@ def begin(setup: Setup) -> Lifecycle:
         for index in range(setup.started)
     ]
     missing = [Command([f"c{index}"], None) for index in range(setup.started, setup.commands)]
-    return Lifecycle([*started, *missing], setup.steps, setup.given)
+    return Lifecycle(
+        [*started, *missing], setup.steps, setup.given, targets=dict.fromkeys((*setup.steps, HUP), setup.target)
+    )
 
 
 def save(run: Lifecycle) -> Saved:
@@ -516,7 +521,7 @@ def time_is_bounded(move: Move) -> bool | None:
 def forward_only_relays(move: Move) -> bool | None:
     """A forwarded signal, and nothing else, is relayed to every child. It changes neither the state nor the step."""
     if isinstance(move.event, Forward):
-        relayed = move.effects == (Relay(move.event.signum),)
+        relayed = move.effects == (Relay(move.event.signum, move.setup.target),)
         return relayed and move.kept[:5] == move.saved[:5]
     return not move.only(Relay)
 
