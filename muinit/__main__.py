@@ -179,8 +179,15 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     kernel.catch(number for number, what in meanings.items() if what != NOTHING)
     oom_kills = attempt("the OOM counter", oom.kills)  # an earlier run may have had the same cgroup
 
-    steps = [number for number, _ in options.steps]
-    lifecycle = Lifecycle(_commands(kernel, options, pids), steps, options.times, options.exit_status, options.targets)
+    numbers, step_targets, _ = zip(*options.steps, strict=True)
+    lifecycle = Lifecycle(
+        _commands(kernel, options, pids),
+        numbers,
+        options.times,
+        options.exit_status,
+        options.targets,
+        step_targets,
+    )
     watch = attempt("the trace", _watch, lifecycle, options, stderr, trace)
     if watch is not None:
         watch.started(sys.argv, meanings, kernel.now() - started_at)

@@ -24,7 +24,7 @@ TERMINATION
   muinit sends the signal of a step to the commands and to adopted orphans,
   waits up to the timeout, and takes the next step; SIGKILL goes to all
   descendants. Those that were not asked to stop are asked before SIGKILL.
-  -k INT:5,TERM,KILL gives a step a time of its own, in seconds.
+  -k INT@group:5,TERM,KILL gives a step a target, and 5 seconds of its own.
 
 EXIT STATUS
   The status of the first command that failed, else 0. A death by a signal

@@ -250,10 +250,11 @@ class Loop:
         """The living descendants that should still get the step's signal, with their start times."""
         if not self._lifecycle.can_ask_late:
             return {}
-        return {pid: started for pid, started in self._kernel.living().items() if self._can_ask(pid)}
+        found = self._kernel.living().items()
+        return {pid: started for pid, started in found if self._asked.get(pid) != started and self._can_ask(pid)}
 
     def _can_ask(self, pid: int) -> bool:
-        """Whether a descendant has not had the step's signal, and we are permitted to send it."""
+        """Whether a descendant has not been seen as our child, and we are permitted to signal it."""
         return pid not in self._known and self._kernel.may_signal(pid)
 
     # What the lifecycle decides
@@ -304,12 +305,28 @@ class Loop:
         children = self._kernel.children()
         self._known = set(children)  # a child that the list missed, as /proc can, will be seen as adopted
         self._asked = {}
-        if step.tree:
+        if signals.SIGKILL in step.signums:
             groups, alive = self._kernel.whole_tree()
             if self._lifecycle.killing:  # the last line will name the orphans among them, and the dead have no name
                 self._names.update((pid, self._name(pid)) for pid in alive if pid not in self._names)
             children = [*groups, *alive] or children
+        elif step.target != CHILD:
+            self._asked = self._below(children, step.target)
+            children += self._asked
         self._signal(children, step.signums)
+
+    def _below(self, children: list[int], target: str) -> dict[int, int]:
+        """The living descendants that a step goes to beside the children, with their start times.
+
+        Each gets the signal by itself, and not through its group: a process that is forked meanwhile would get it
+        unseen, and then once more.
+        """
+        groups = {self._kernel.group(pid) for pid in children if pid > 0}
+        return {
+            pid: started
+            for pid, started in self._kernel.living().items()
+            if pid not in self._known and (target == TREE or self._kernel.group(pid) in groups)
+        }
 
     def _signal(self, pids: Iterable[int], signums: Iterable[int]) -> None:
         for pid in pids:

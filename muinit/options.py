@@ -58,14 +58,18 @@ def _signals(flag: str, value: str) -> list[int]:
     return numbers
 
 
-def _steps(flag: str, value: str) -> list[tuple[int, float | None]]:
-    words, times = [], []
+def _steps(flag: str, value: str) -> list[tuple[int, str, float | None]]:
+    words, targets, times = [], [], []
     for word in value.split(","):
-        name, colon, time = word.partition(":")
+        rest, colon, time = word.partition(":")
+        name, at, target = rest.partition("@")
+        if at and target not in TARGETS:
+            raise UsageError(_no_target(flag, value, target))
         if colon and not _is_time(time):
             why = f"'{time}' is not a time; expected seconds after the ':', as in {flag} INT:5,KILL"
             raise UsageError(f"{flag} '{value}': {why}")
         words.append(name)
+        targets.append(target or TARGETS[0])
         times.append(float(time) if colon else None)
     numbers = _signals(flag, ",".join(words))
     if signals.SIGSTOP in numbers:
@@ -74,7 +78,14 @@ def _steps(flag: str, value: str) -> list[tuple[int, float | None]]:
             f"{flag} '{value}': SIGSTOP stops no program for good, and cannot be caught; "
             "expected signals other than STOP"
         )
-    return [*zip(numbers, times, strict=True)]
+    if any(number == signals.SIGKILL and target != TARGETS[0] for number, target in zip(numbers, targets, strict=True)):
+        raise UsageError(f"{flag} '{value}': KILL takes no target, because it always goes to every descendant")
+    return [*zip(numbers, targets, times, strict=True)]
+
+
+def _no_target(flag: str, value: str, target: str) -> str:
+    expected = f"expected one of {', '.join(TARGETS)} after the '@', as in {flag} HUP@group"
+    return f"{flag} '{value}': '{target}' is not a target; {expected}"
 
 
 def _forward(flag: str, value: str) -> list[tuple[int, str]]:
@@ -84,8 +95,7 @@ def _forward(flag: str, value: str) -> list[tuple[int, str]]:
     for word in value.split(","):
         name, at, target = word.partition("@")
         if at and target not in TARGETS:
-            expected = f"expected one of {', '.join(TARGETS)} after the '@', as in {flag} HUP@group"
-            raise UsageError(f"{flag} '{value}': '{target}' is not a target; {expected}")
+            raise UsageError(_no_target(flag, value, target))
         names.append(name)
         targets.append(target or TARGETS[0])
     named = [name for name in names if name.lower() != "all"]
@@ -279,7 +289,7 @@ class Options:
 
     def __init__(self) -> None:
         self.commands: list[CommandLine] = []
-        self.steps: list[tuple[int, float | None]] = []  # signal numbers, in order, and how long to wait; None: timeout
+        self.steps: list[tuple[int, str, float | None]] = []  # signal numbers, targets, and seconds; None: timeout
         self.forward: list[
             tuple[int, str]
         ] = []  # signal numbers, or EVERY_SIGNAL, and one of TARGETS; empty: the default
@@ -315,7 +325,7 @@ class Options:
     @property
     def times(self) -> list[float]:
         """How many seconds to wait after each step."""
-        return [self.timeout if time is None else time for _, time in self.steps]
+        return [self.timeout if time is None else time for _, _, time in self.steps]
 
 
 def parse(argv: list[str], variable: str = "") -> Options:

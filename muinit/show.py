@@ -62,13 +62,14 @@ def _diagram(options: Options) -> tuple[str, str]:
     rewrite = dict(options.rewrite)
     meaning = meanings(signals.by_name(), options.forwarded, options.stop_on, init=True, rewrite=rewrite)
     unfolded = search.Unfolded(
-        [number for number, _ in options.steps],
+        [number for number, _, _ in options.steps],
         options.times,
         [number for number, what in meaning.items() if what == FORWARD],
         signals.name,
         commands=[command.may_end for command in options.commands],
         stop=[number for number, what in meaning.items() if what == STOP],
         targets=options.targets,
+        step_targets=[target for _, target, _ in options.steps],
     )
     too_long = ""
     if options.within is not None and unfolded.longest > options.within:

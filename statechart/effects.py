@@ -72,23 +72,23 @@ class Relay(Effect):
 class SendStep(Effect):
     """Send the signals of a step, in order, to each process in `pids`; `None` is every child there is.
 
-    With `tree`, send them to all descendants as well. The loop must report a child that this misses as adopted, so that
-    it gets the signals then.
+    If they are not for `pids`, `target` says which processes get them, each of them once. The loop must report a child
+    that this misses as adopted, so that it gets the signals then.
     """
 
-    __slots__ = ("pids", "signums", "tree")
+    __slots__ = ("pids", "signums", "target")
     name = "step"
-    fields = (("signals", SIGNALS, "signums"), ("pids", PIDS, "pids"), ("tree", FLAG, "tree"))
+    fields = (("signals", SIGNALS, "signums"), ("pids", PIDS, "pids"), ("target", TARGET, "target"))
     mark = "signal of a step"
 
-    def __init__(self, *signums: int, pids: tuple[int, ...] | None = None, tree: bool = False) -> None:
+    def __init__(self, *signums: int, pids: tuple[int, ...] | None = None, target: str = CHILD) -> None:
         self.signums = signums
         self.pids = pids
-        self.tree = tree
+        self.target = target
 
     def words(self, signame: Signame) -> str:
-        whom = "every child" if self.pids is None else "those not asked yet"
-        return f"{', '.join(map(signame, self.signums))} to {'every descendant' if self.tree else whom}"
+        whom = TARGETS[self.target] if self.pids is None else "those not asked yet"
+        return f"{', '.join(map(signame, self.signums))} to {whom}"
 
 
 class SetClock(Effect):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statechart.chart import CHART, State
-from statechart.effects import CHILD, Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
+from statechart.effects import CHILD, TREE, Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.values import Stage, Value
 
 TYPE_CHECKING = False
@@ -132,11 +132,11 @@ class Lifecycle:
     `commands` are those of the command line, in order. `steps` are the numbers of the signals that stop them, at least
     one. `times` are how many seconds each step has, 0 to infinity, or one number for all. `policy` says whose code is
     the exit status (`POLICIES`). `targets` says of a forwarded signal which processes get it, if not every child
-    (`statechart.effects`).
+    (`statechart.effects`); `step_targets`, the same of each step. SIGKILL always goes to every descendant.
     """
 
     __slots__ = (
-        *("commands", "steps", "times", "policy", "targets"),
+        *("commands", "steps", "times", "policy", "targets", "step_targets"),
         *("state", "arc", "step", "again", "step_at", "told", "told_at", "ended", "decider", "code"),
         *("asked", "killing", "killed", "left"),
         "_effects",
@@ -149,6 +149,7 @@ class Lifecycle:
         times: float | Sequence[float],
         policy: str = "first-failed",
         targets: Mapping[int, str] | None = None,
+        step_targets: Sequence[str] = (),
     ) -> None:
         self.state = State.RUNNING
         self.arc: Arc | None = None  # the row last taken
@@ -157,6 +158,7 @@ class Lifecycle:
         self.times = [times] * len(steps) if isinstance(times, float | int) else times
         self.policy = policy
         self.targets = targets or {}
+        self.step_targets = step_targets
         self.step = 0  # 0: none was sent yet
         self.again = False  # whether the step has its time once more, for processes that had not been asked
         self.step_at = 0.0  # when it was sent
@@ -324,10 +326,11 @@ class Lifecycle:
     def _send_step_to(self, pids: tuple[int, ...] | None) -> None:
         if self._step_signum == SIGKILL:
             # A killed parent cannot stop its children any more, so kill the whole tree, and again at each adoption.
-            self._effects.append(SendStep(SIGKILL, tree=True))
+            self._effects.append(SendStep(SIGKILL, target=TREE))
         else:
             # A stopped process does not act on a signal before it is continued (signal(7)).
-            self._effects.append(SendStep(self._step_signum, SIGCONT, pids=pids))
+            target = self.step_targets[self.step - 1] if pids is None and self.step_targets else CHILD
+            self._effects.append(SendStep(self._step_signum, SIGCONT, pids=pids, target=target))
 
     def _remember_sending(self, signum: int, *, own: bool) -> None:
         for command in self.commands:

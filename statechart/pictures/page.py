@@ -61,6 +61,7 @@ def diagram(found: Trace) -> tuple[Markup, str]:
         roles,
         stop=stop,
         targets=lifecycle.targets,
+        step_targets=lifecycle.step_targets,
     )
     graph = search.dot(unfolded, Counter(search.edge(decision) for _, decision in found.decisions))
     command = [program, "-Tsvg"]

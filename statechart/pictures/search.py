@@ -71,10 +71,12 @@ class Unfolded:
         *,
         stop: Collection[int] = (SIGTERM,),
         targets: Mapping[int, str] | None = None,
+        step_targets: Sequence[str] = (),
     ) -> None:
         self._steps = steps
         self._times = times
         self._targets = targets
+        self._step_targets = step_targets
         self._forward = forward
         self.stop = [signame(number) for number in sorted(stop, key=lambda number: number != SIGTERM)]
         self._signame = signame
@@ -87,7 +89,9 @@ class Unfolded:
     def _begin(self) -> Lifecycle:
         kinds = enumerate(self._commands or [False, False], ORPHAN + 1)
         commands = [Command((), pid, may_end=may_end) for pid, may_end in kinds]
-        return Lifecycle(commands, tuple(self._steps), self._times, targets=self._targets)
+        return Lifecycle(
+            commands, tuple(self._steps), self._times, targets=self._targets, step_targets=self._step_targets
+        )
 
     def _search(self) -> None:
         """Find the states and the edges, breadth first: give each event to a copy of the run."""

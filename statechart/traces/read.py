@@ -130,9 +130,10 @@ def _lifecycle(entry: Entry) -> Lifecycle:
         raise ValueError(f"{entry['exit_status']!r} is not a policy")
     targets = {numbers[name]: _target(target) for name, target in entry["targets"].items()}
     times = [_seconds(time) for time in _a(list, entry["times"])]
-    if len(times) != len(steps):
-        raise ValueError("there is not a time for each step")
-    return Lifecycle(commands, _some(int, steps), times, entry["exit_status"], targets)
+    step_targets = [_target(target) for target in _a(list, entry["step_targets"])]
+    if not len(times) == len(step_targets) == len(steps):
+        raise ValueError("there is not a time and a target for each step")
+    return Lifecycle(commands, _some(int, steps), times, entry["exit_status"], targets, step_targets)
 
 
 def _decision(entry: Entry, numbers: Numbers) -> Decision:

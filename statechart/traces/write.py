@@ -32,6 +32,7 @@ def header(
         "schema": SCHEMA,
         **about,
         "steps": [names[number] for number in lifecycle.steps],
+        "step_targets": list(lifecycle.step_targets) or [effects.CHILD] * len(lifecycle.steps),
         "times": [_or_null(time) for time in lifecycle.times],
         "forward": [names[number] for number in forward],
         "stop_on": [names[number] for number in stop_on],

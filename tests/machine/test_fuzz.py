@@ -43,7 +43,7 @@ def test_arguments(argv: list[str]) -> None:
     with suppress(UsageError):
         options = parse(argv)
         assert options.show or (options.commands and all(options.commands))
-        assert {number for number, _ in options.steps} | set(options.forwarded) - {0} <= signals.ALL
+        assert {number for number, _, _ in options.steps} | set(options.forwarded) - {0} <= signals.ALL
         assert options.timeout >= 0
 
 

@@ -25,7 +25,7 @@ from statechart.values import Stage
 
 HUP, INT, KILL, TERM, CONT = 1, 2, 9, 15, 18
 STOP_ALL = (SendStep(TERM, CONT), SetClock(2.0))
-KILL_ALL = (SendStep(KILL, tree=True), SetClock(2.0))
+KILL_ALL = (SendStep(KILL, target="tree"), SetClock(2.0))
 
 
 def begin(count: int = 2, steps: tuple[int, ...] = (TERM, KILL), timeout: float = 2.0) -> Lifecycle:
@@ -97,7 +97,7 @@ def test_an_orphan_adopted_during_a_step_gets_that_steps_signal() -> None:
 
 def test_sigkill_goes_to_the_whole_tree_again_when_an_orphan_is_adopted() -> None:
     run = begin()
-    assert play(run, Terminate(TERM), Timeout(), OrphansAdopted(7))[2] == (SendStep(KILL, tree=True),)
+    assert play(run, Terminate(TERM), Timeout(), OrphansAdopted(7))[2] == (SendStep(KILL, target="tree"),)
 
 
 def test_the_steps_go_on_for_orphans_after_the_last_command() -> None:
@@ -220,7 +220,7 @@ def test_events_are_compared_without_their_time() -> None:
     assert Forward(2) != Terminate(2)
     assert len({Forward(2), Forward(2, at=9.0), Terminate(2)}) == 2
     assert repr(OrphansAdopted(7)) == "OrphansAdopted((), (7,))"
-    assert repr(SendStep(9, tree=True)) == "SendStep(None, (9,), True)"
+    assert repr(SendStep(9, target="tree")) == "SendStep(None, (9,), 'tree')"
 
 
 # Commands that may end

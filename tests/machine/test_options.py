@@ -26,7 +26,7 @@ COMMAND = ["---", "true"]
 def test_the_defaults() -> None:
     options = parse(COMMAND)
     assert [command.argv for command in options.commands] == [["true"]]
-    assert (options.steps, options.times) == ([(15, None), (9, None)], [2.0, 2.0])
+    assert (options.steps, options.times) == ([(15, "child", None), (9, "child", None)], [2.0, 2.0])
     assert options.forward == []  # that means SIGINT, unless the caller ignored it
     assert options.timeout == 2.0
     assert not options.trace_states
@@ -37,22 +37,27 @@ def test_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("words", "field", "value"),
     [
-        ("-k 15", "steps", [(15, None)]),
-        ("-k TERM,sigint,9", "steps", [(15, None), (2, None), (9, None)]),
-        ("-k RTMIN,RTMIN+3,SIGRTMAX-1,RTMAX", "steps", [(34, None), (37, None), (63, None), (64, None)]),
-        ("-kINT -k KILL", "steps", [(2, None), (9, None)]),
-        ("--stop-signals HUP --stop-signals=QUIT", "steps", [(1, None), (3, None)]),
+        ("-k 15", "steps", [(15, "child", None)]),
+        ("-k TERM,sigint,9", "steps", [(15, "child", None), (2, "child", None), (9, "child", None)]),
+        (
+            "-k RTMIN,RTMIN+3,SIGRTMAX-1,RTMAX",
+            "steps",
+            [(34, "child", None), (37, "child", None), (63, "child", None), (64, "child", None)],
+        ),
+        ("-kINT -k KILL", "steps", [(2, "child", None), (9, "child", None)]),
+        ("--stop-signals HUP --stop-signals=QUIT", "steps", [(1, "child", None), (3, "child", None)]),
         ("-s USR1,10,SIGUSR2", "forwarded", [10, 10, 12]),
         ("-s 1 -s 2", "forwarded", [1, 2]),
         ("--forward-signals=WINCH", "forwarded", [28]),
-        ("-k INT:2,TERM:0.5,KILL", "steps", [(2, 2.0), (15, 0.5), (9, None)]),
+        ("-k INT:2,TERM:0.5,KILL", "steps", [(2, "child", 2.0), (15, "child", 0.5), (9, "child", None)]),
+        ("-k INT@group:2,TERM@tree,KILL:3", "steps", [(2, "group", 2.0), (15, "tree", None), (9, "child", 3.0)]),
         ("-k INT:2,TERM:0.5,KILL -t 7", "times", [2.0, 0.5, 7.0]),
         ("-k INT:inf", "times", [math.inf]),
         ("-s HUP@group,INT@tree,USR1@child,USR2", "forwarded", [1, 2, 10, 12]),
         ("-s HUP@group,INT@tree,USR1@child,USR2", "targets", {1: "group", 2: "tree"}),
         ("-s all", "forward", [(0, "child")]),
         ("-s all", "targets", {}),
-        ("-k WINCH,TSTP,CONT", "steps", [(28, None), (20, None), (18, None)]),
+        ("-k WINCH,TSTP,CONT", "steps", [(28, "child", None), (20, "child", None), (18, "child", None)]),
         ("-t 0", "timeout", 0.0),
         ("-t 0.25", "timeout", 0.25),
         ("-t5", "timeout", 5.0),
@@ -247,7 +252,9 @@ BAD = [
     ("-k TERM:", "-k 'TERM:': '' is not a time"),
     ("-k :5", "-k '': expected at least one signal"),
     ("-k TERM,:5", "-k 'TERM,': '' is not a signal"),
-    ("-k TERM@all", "-k 'TERM@all': 'TERM@all' is not a signal"),
+    ("-k TERM@all", "-k 'TERM@all': 'all' is not a target; expected one of child, group, tree after the '@'"),
+    ("-k @group", "-k '': expected at least one signal"),
+    ("-k TERM,KILL@tree", "-k 'TERM,KILL@tree': KILL takes no target, because it always goes to every"),
     ("-k 15;9", "'15;9' is not a signal"),
     ("-k 15,,9", "-k '15,,9': '' is not a signal"),
     ("-k \u0661", "is not a signal"),
@@ -317,10 +324,15 @@ def test_what_is_wrong_with_a_command_is_one_line(words: str, message: str) -> N
 def test_the_variable_is_read_before_the_command_line() -> None:
     """The command line wins. A list on it replaces the list in the variable; the others stay."""
     options = parse(["-t", "5", "-k", "INT", *COMMAND], "-t 1 -k 'HUP,KILL' --stop-on HUP --trace-states")
-    assert (options.timeout, options.steps, options.stop_on, options.trace_states) == (5.0, [(2, None)], [1], True)
-    assert parse(COMMAND, "-k HUP -k KILL").steps == [(1, None), (9, None)]
+    assert (options.timeout, options.steps, options.stop_on, options.trace_states) == (
+        5.0,
+        [(2, "child", None)],
+        [1],
+        True,
+    )
+    assert parse(COMMAND, "-k HUP -k KILL").steps == [(1, "child", None), (9, "child", None)]
     assert parse(COMMAND, "--trace-file 'a b'").trace_file == "a b"
-    assert parse(COMMAND, "  ").steps == [(15, None), (9, None)]
+    assert parse(COMMAND, "  ").steps == [(15, "child", None), (9, "child", None)]
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_events_after_the_exit_make_a_difference() -> None:
         (changed(1, exit_status="us"), "line 1: this does not follow schema 1: ValueError(\"'us' is not a policy"),
         (
             changed(1, times=[2]),
-            "line 1: this does not follow schema 1: ValueError('there is not a time ",
+            "line 1: this does not follow schema 1: ValueError('there is not a time and a target ",
         ),
         (changed(1, argv=[]), "line 1: this does not follow schema 1: ValueError('the list is empty')"),
         (changed(1, pid="1"), "line 1: this does not follow schema 1: TypeError("),

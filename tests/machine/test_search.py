@@ -52,7 +52,7 @@ ACTING: set[Row] = {(arc.source, name, arc.guard, arc.dest or arc.source) for na
 
 def unfolded(options: str = "", commands: int = 2, may_end: int = 0) -> Unfolded:
     parsed, kinds = parse(["--diagram", *options.split()]), [False] * commands + [True] * may_end
-    steps = [number for number, _ in parsed.steps]
+    steps = [number for number, _, _ in parsed.steps]
     return Unfolded(steps, parsed.times, parsed.forwarded or [INT], signals.name, kinds, stop=STOP)
 
 

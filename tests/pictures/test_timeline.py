@@ -479,7 +479,9 @@ def test_the_diagram_is_what_dot_draws(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_a_diagram_that_cannot_be_drawn_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = read(written(*RUN))
-    steps = replace(found, header={**found.header, "steps": ["SIGTERM"] * 13, "times": [2.0] * 13})
+    steps = replace(
+        found, header={**found.header, "steps": ["SIGTERM"] * 13, "times": [2.0] * 13, "step_targets": ["child"] * 13}
+    )
     assert page.diagram(steps) == ("", "The diagram is left out: 13 steps are more than it can show.")
     broken = tmp_path / "dot"
     broken.write_text("#!/bin/sh\nexit 3\n")

@@ -404,3 +404,37 @@ def test_every_signal_can_have_a_target_and_one_of_its_own() -> None:
     table = said(*options).stdout
     assert "to the process group of every child" in table
     assert "SIGHUP to every descendant" in table
+
+
+# Which processes a step asks
+
+
+@pytest.mark.parametrize("target", ["child", "group", "tree"])
+def test_each_target_of_a_step_has_its_processes_and_each_process_one_signal(target: str, run: Start) -> None:
+    """The others are asked late, before SIGKILL."""
+    others = ["kid B,TERM=say", "kid C,setsid,TERM=say"]
+    with run(kid("A", "TERM=say", *others), options=f"-k TERM@{target}:0.4,KILL --trace-states") as it:
+        it.ready("A", "B", "C")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM", "C TERM")
+        assert it.end() == 137
+        late = {"child": ["B", "C"], "group": ["C"], "tree": []}[target]
+        asked = [line for line in it.err.splitlines() if "not asked yet:" in line]
+        assert len(asked) == bool(late)
+        named = asked[0].partition("not asked yet: ")[2].partition(" / ")[0] if asked else ""
+        assert {name for name in "ABC" if f"pid {it.pids[name]} " in named} == set(late)
+        assert (
+            "to " + {"child": "every child", "group": "the process group", "tree": "every descendant"}[target] in it.err
+        )
+
+
+def test_a_process_that_a_step_reached_is_not_asked_again_when_it_is_adopted(run: Start) -> None:
+    options = "-k TERM@tree:5,KILL --trace-states"
+    with run(kid("A", "TERM=exit 0", "kid B,setsid,TERM=say,INT=exit 0"), options=options) as it:
+        it.ready("A", "B")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM")
+        wait_for(lambda: "(already asked)" in it.err)
+        it.kill("B", signal.SIGINT)
+        it.hear("B INT")
+        assert it.end() == 0

@@ -62,6 +62,7 @@ class World:
     steps: Sequence[int] = (SIGTERM, SIGKILL)
     timeout: float = 2.0
     target: str = "child"  # of every signal that is forwarded
+    step_target: str = "child"  # of every step
     own: tuple[float, ...] = ()  # the seconds of each step, if they have their own
     forward: frozenset[int] = frozenset()  # the signals that -s names
     stop_on: frozenset[int] = frozenset()  # the signals that --stop-on names
@@ -93,7 +94,7 @@ class World:
             if self.may_end
             else []
         )
-        options += [f"forwarded to every {self.target}"] if self.target != "child" else []
+        options += [f"forwarded to every {self.target}, steps to every {self.step_target}"]
         options += ["as PID 1"] if self.pid1 else []
         options += [] if self.proc else ["without /proc"]
         options += ["on a terminal"] if self.terminal else []
@@ -213,6 +214,7 @@ def make_world(rand: Random) -> World:
     stop_on = pick(rand, (), (), (), (SIGQUIT,), (SIGINT,), (SIGUSR1, SIGHUP))
     world.stop_on = frozenset(stop_on)
     world.forward = frozenset(forward) - world.stop_on
+    world.step_target = pick(rand, "child", "child", "group", "tree")
     world.target = pick(rand, "child", "child", "group", "tree")
     swap = {SIGINT: SIGUSR1, SIGUSR1: SIGINT}
     world.rewrite = pick(rand, {}, {}, {}, {SIGHUP: SIGTERM}, {SIGQUIT: 0, SIGHUP: 0}, {SIGINT: SIGQUIT}, swap)
@@ -284,8 +286,11 @@ class Traced(Lifecycle):
         tell: Callable[[Decision], None],
         before: Callable[[Event], None],
         target: str,
+        step_target: str,
     ) -> None:
-        super().__init__(commands, steps, times, targets=dict.fromkeys(signals.ALL, target))
+        super().__init__(
+            commands, steps, times, targets=dict.fromkeys(signals.ALL, target), step_targets=[step_target] * len(steps)
+        )
         self._tell = tell
         self._before = before
 
@@ -359,7 +364,9 @@ class History:
         meaning = world.meanings
         kernel.catch(signum for signum, what in meaning.items() if what != NOTHING)
         self.failure = failure
-        self.lifecycle = Traced(commands, world.steps, world.times, self._taken, self._before, world.target)
+        self.lifecycle = Traced(
+            commands, world.steps, world.times, self._taken, self._before, world.target, world.step_target
+        )
         watch = (lambda _: None) if world.watched else None
         self._say(start(self.lifecycle))
         loop = self._loop(
@@ -418,7 +425,7 @@ class History:
         stayed = [one for one, parent in self._parents.items() if parent is us and one.alive]
         tree = (
             [one for one in self._parents if one is not us and self._stayed(one)]
-            if step == SIGKILL or self.world.target == "tree"
+            if step == SIGKILL or "tree" in (self.world.target, self.world.step_target)
             else []
         )
         window = Window(start, self.kernel.calls, arrived, stayed, tree, step, self._since, self._looked, self._asked)
@@ -508,6 +515,15 @@ def every_child_gets_the_steps_signal(it: History) -> None:
                 assert window.step in got, f"pid {child.pid} ({child.program.name}) lacks {window.step}: {got}"
                 if window.step != SIGKILL and not child.beyond:
                     assert SIGCONT in got[got.index(window.step) :], f"pid {child.pid} was not continued: {got}"
+
+
+def a_step_for_the_tree_goes_to_the_whole_tree(it: History) -> None:
+    """A step whose target is the tree reaches every descendant that lived through its beginning."""
+    for window in it.windows:
+        if window.step and window.since == window.start and it.world.proc and it.world.step_target == "tree":
+            for process in window.tree:
+                got = [signum for call, signum, _ in process.sent if call > window.since]
+                assert window.step in got, f"pid {process.pid} ({process.program.name}) lacks {window.step}"
 
 
 def sigkill_goes_to_the_whole_tree(it: History) -> None:
@@ -618,6 +634,7 @@ PROPERTIES = [
     no_status_is_lost,
     only_descendants_are_signalled,
     every_child_gets_the_steps_signal,
+    a_step_for_the_tree_goes_to_the_whole_tree,
     sigkill_goes_to_the_whole_tree,
     nobody_is_killed_who_was_not_asked,
     nobody_is_asked_twice,

@@ -52,7 +52,9 @@ def check(run: Lifecycle, taken: Decision, before: State, step: int) -> bool:
         assert (run.state, run.step) == (before, step), "forward never moves the state"
         assert taken.effects == (Relay(2),)
     if run.step != step or isinstance(taken.event, Terminate):
-        assert (SendStep(15, 18) if run.step == 1 else SendStep(9, tree=True)) in taken.effects, "a new step is sent"
+        assert (SendStep(15, 18) if run.step == 1 else SendStep(9, target="tree")) in taken.effects, (
+            "a new step is sent"
+        )
         assert any(isinstance(effect, SetClock) for effect in taken.effects), "and has a clock"
     if run.state is State.DRAINING:
         assert not any(command.alive for command in run.commands)

@@ -92,7 +92,7 @@ def test_sigkill_takes_one_look_at_proc() -> None:
         kills.extend(effect for effect in taken.effects if isinstance(effect, SendStep))
 
     Loop(kernel, lifecycle, meaning, print, watch=watch, started_at=0.0).run()
-    assert [step.tree for step in kills] == [True, True], "to A and B, and to B again when it is adopted"
+    assert [step.target for step in kills] == ["tree", "tree"], "to A and B, and to B again when it is adopted"
     assert kernel._procfs.looks == len(kills)
 
 
@@ -179,7 +179,7 @@ class StoppedChildIsNotContinued(Loop):
     """No SIGCONT follows the signal of a step, so a stopped child cannot act on the signal."""
 
     def _step(self, step: SendStep) -> None:
-        super()._step(SendStep(*step.signums[:1], pids=step.pids, tree=step.tree))
+        super()._step(SendStep(*step.signums[:1], pids=step.pids, target=step.target))
 
 
 class RelayReachesCommandsOnly(Loop):
@@ -486,7 +486,7 @@ def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
         kernel.at(0.001 * (number + 1), do, deed)
     meaning = meanings(signals.by_name(), options.forwarded, options.stop_on, init=False)
     kernel.catch(number for number, what in meaning.items() if what != NOTHING)
-    lifecycle = Lifecycle(commands, [number for number, _ in options.steps], options.times)
+    lifecycle = Lifecycle(commands, [number for number, _, _ in options.steps], options.times)
     lines.append(start(lifecycle))
 
     def watch(taken: Decision) -> None:

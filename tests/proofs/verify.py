@@ -102,6 +102,7 @@ class Setup(NamedTuple):
     may_end: int = 0  # how many, the last ones
     success: tuple[int, ...] = ()  # the codes that count as 0
     target: str = "child"  # of a forwarded signal
+    step_target: str = "child"  # of each step
     own: tuple[float, ...] = ()  # the seconds of each step, if they have their own
 
     def ends_run(self, index: int, ending: Ending) -> bool:
@@ -141,6 +142,7 @@ def every_setup(alphabet: tuple[int, ...], longest: int, commands: int) -> list[
                     found += [Setup(count, count, steps, 2.0, may_end) for may_end in range(1, min(count, 2) + 1)]
                 if count == 1 and length == 1:
                     found += [Setup(count, count, steps, 2.0, target=target) for target in ("group", "tree")]
+                    found += [Setup(count, count, steps, 2.0, step_target=target) for target in ("group", "tree")]
                 if count == 1:
                     found.append(Setup(count, count, steps, 2.0, own=(5.0, 0.5, math.inf)[-length:]))
                 if length == 1 and count < 3:
@@ -319,7 +321,11 @@ def begin(setup: Setup) -> Lifecycle:
     ]
     missing = [Command([f"c{index}"], None) for index in range(setup.started, setup.commands)]
     return Lifecycle(
-        [*started, *missing], setup.steps, setup.given, targets=dict.fromkeys((*setup.steps, HUP), setup.target)
+        [*started, *missing],
+        setup.steps,
+        setup.given,
+        targets=dict.fromkeys((*setup.steps, HUP), setup.target),
+        step_targets=(setup.step_target,) * len(setup.steps),
     )
 
 
@@ -479,10 +485,14 @@ def nobody_is_killed_unasked(move: Move) -> bool | None:
 
 
 def a_step_is_sent_to_everybody(move: Move) -> bool | None:
-    """A step that begins sends its signal, then SIGCONT, to every child. SIGKILL goes alone, to every descendant."""
+    """A step that begins sends its signal, then SIGCONT, to its target. SIGKILL goes alone, to every descendant."""
     if (isinstance(move.event, OrphansAdopted) and move.now.step) or move.asks_late:
         return None
-    expected = [SendStep(*move.signal, tree=move.signal == (KILL,))] if move.begins else []
+    expected = (
+        [SendStep(*move.signal, target="tree" if move.signal == (KILL,) else move.setup.step_target)]
+        if move.begins
+        else []
+    )
     return move.only(SendStep) == expected
 
 
@@ -492,7 +502,7 @@ def the_adopted_are_signalled(move: Move) -> bool | None:
         return None
     missed = tuple(pid for pid in move.event.pids if pid not in move.event.asked)
     killed = move.signal == (KILL,)
-    expected = (SendStep(KILL, tree=True) if killed else SendStep(*move.signal, pids=missed),)
+    expected = (SendStep(KILL, target="tree") if killed else SendStep(*move.signal, pids=missed),)
     return move.effects == (expected if missed else ())
 
 
