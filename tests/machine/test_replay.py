@@ -191,6 +191,10 @@ def test_events_after_the_exit_make_a_difference() -> None:
             changed(1, times=[-1, 2]),
             "line 1: this does not follow schema 1: TypeError('-1 is not a number of 0 or more')",
         ),
+        (
+            changed(1, targets={"SIGINT": "us"}),
+            "line 1: this does not follow schema 1: ValueError(\"'us' is not a target",
+        ),
         (changed(1, exit_status="us"), "line 1: this does not follow schema 1: ValueError(\"'us' is not a policy"),
         (
             changed(1, times=[2]),

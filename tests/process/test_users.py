@@ -434,7 +434,7 @@ def test_a_process_that_a_step_reached_is_not_asked_again_when_it_is_adopted(run
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         it.hear("A TERM", "B TERM")
-        wait_for(lambda: "(already asked)" in it.err)
+        wait_for(lambda: " already asked" in it.err)
         it.kill("B", signal.SIGINT)
         it.hear("B INT")
         assert it.end() == 0
