@@ -27,7 +27,7 @@ from tests.proofs.simkernel import Do, Program, SimKernel
 from tests.proofs.simulate import BrokenError, play, play_seed
 
 SECONDS = 20.0
-MOST_SEEDS = 5000
+MOST_SEEDS = 15000
 
 pytestmark = pytest.mark.proof
 

@@ -140,12 +140,13 @@ def test_all_that_a_run_remembers_is_saved() -> None:
     """Every slot is saved, or known not to matter, because it never changes or decides nothing, as the times do."""
     assert set(Lifecycle.__slots__) == {
         *("state", "step", "again", "asked", "killing", "told", "code", "decider", "ended", "commands"),
-        *("steps", "timeout", "arc", "_effects"),
+        *("steps", "times", "step_targets", "targets", "policy", "arc", "_effects"),
         *("step_at", "told_at"),
         *("killed", "left"),  # only for the last line
     }
     known = {"ending", "step", "told", "own_signals"}
-    assert set(Command.__slots__) == known | {"argv", "pid", "reads_nothing", "ended_at", "step_at"}
+    never_changes = {"argv", "name", "pid", "reads_nothing", "success", "may_end"}
+    assert set(Command.__slots__) == known | never_changes | {"ended_at", "step_at"}
 
 
 def test_a_violation_is_printed_with_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
