@@ -157,7 +157,7 @@ def _open_trace(path: str) -> int | None:
 def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "TerminationLog | None") -> int:
     started_at = kernel.now()
     adopts = kernel.adopt_orphans()
-    followed = _follow_parent(kernel, options.parent_death)
+    followed = not options.parent_death or kernel.follow_parent(options.parent_death, PARENT)
     inherited = kernel.children()  # a program that became us by exec may have had some
     pids, refusal = _start(kernel, options)
     early = kernel.reap()[0] if refusal else []
@@ -217,16 +217,6 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
         attempt("the last line", stderr.last_line, why)
     attempt("the termination log", _write, log, why, say)
     return end.code
-
-
-def _follow_parent(kernel: Kernel, signum: int) -> bool:
-    """Whether the signal of --parent-death will come, if one was asked for."""
-    try:
-        if signum:
-            kernel.follow_parent(signum, PARENT)
-    except (ImportError, OSError, AttributeError, MemoryError):  # as for the subreaper, in muinit.children
-        return False
-    return True
 
 
 def _warn(kernel: Kernel, say: "Callable[[str], None]", *, adopts: bool, followed: bool) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     Process = tuple[str, int, int, int]  # state, parent, group, start time
 
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2), linux/prctl.h
+PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h, as is
+PR_SET_CHILD_SUBREAPER = 36
 _EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # an interpreter can cause these
 
 
@@ -49,15 +50,10 @@ class Children:
         return self.adopts
 
     def _become_subreaper(self) -> bool:
-        try:
-            import ctypes  # 2 ms and 0.3 MiB, which PID 1 does not pay
-
-            prctl = ctypes.CDLL(None).prctl
-            return bool(prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0))) == 0)
-        # A Python without libffi has no _ctypes. And ctypes needs executable memory, which SELinux may deny.
-        except (ImportError, OSError, AttributeError, MemoryError):
+        done = prctl(PR_SET_CHILD_SUBREAPER, 1)
+        if not done:
             os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))  # raises if a lack of descriptors was the reason
-            return False
+        return done
 
     def spawn(self, argv: list[str]) -> int:
         """Start a command in the world that our caller made, and return its pid.
@@ -296,3 +292,14 @@ class Children:
         """Whether the first command was stopped from the terminal that we gave it, since this was last asked."""
         typed, self._typed_stop = self._typed_stop, False
         return typed
+
+
+def prctl(option: int, value: int) -> bool:
+    """Set an option of this process (prctl(2)); return whether that worked."""
+    try:
+        import ctypes  # 2 ms and 0.3 MiB, which only those pay who call this
+
+        return bool(ctypes.CDLL(None).prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0))) == 0)
+    # A Python without libffi has no _ctypes. And ctypes needs executable memory, which SELinux may deny.
+    except (ImportError, OSError, AttributeError, MemoryError):
+        return False

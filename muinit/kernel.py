@@ -9,7 +9,7 @@ import os
 from time import monotonic
 
 from muinit.caller import Caller, keep_standard_descriptors_closed
-from muinit.children import Children
+from muinit.children import PR_SET_PDEATHSIG, Children, prctl
 from muinit.lastresort import LastResort
 from muinit.procfs import Procfs
 from muinit.selfpipe import SelfPipe
@@ -19,7 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h
 _RESERVED_BYTES = 6 << 20  # of address space; the modules that are loaded later take 4 MiB (Python 3.11, measured)
 
 
@@ -65,17 +64,15 @@ class Kernel:
         """Whether our caller had this signal ignored."""
         return self._caller.ignored(number)
 
-    def follow_parent(self, signum: int, parent: int) -> None:
-        """Ask for this signal when our parent dies (prctl(2)). `parent` is its pid at our first line.
+    def follow_parent(self, signum: int, parent: int) -> bool:
+        """Ask for this signal when our parent dies; return whether we will get it.
 
-        The kernel means the thread that started us. Raises OSError if it cannot be done.
+        `parent` is its pid at our first line. The kernel means the thread that started us (prctl(2)).
         """
-        import ctypes
-
-        if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signum)):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        if os.getppid() != parent:  # it died before we could ask
+        done = prctl(PR_SET_PDEATHSIG, signum)
+        if done and os.getppid() != parent:  # it died before we could ask
             os.kill(self._pid, signum)
+        return done
 
     def leave_directory(self) -> None:
         """Move to the root, so that we keep no file system busy."""

@@ -62,14 +62,12 @@ def _steps(flag: str, value: str) -> list[tuple[int, str, float | None]]:
     words, targets, times = [], [], []
     for word in value.split(","):
         rest, colon, time = word.partition(":")
-        name, at, target = rest.partition("@")
-        if at and target not in TARGETS:
-            raise UsageError(_no_target(flag, value, target))
+        name, target = _targeted(flag, value, rest)
         if colon and not _is_time(time):
             why = f"'{time}' is not a time; expected seconds after the ':', as in {flag} INT:5,KILL"
             raise UsageError(f"{flag} '{value}': {why}")
         words.append(name)
-        targets.append(target or TARGETS[0])
+        targets.append(target)
         times.append(float(time) if colon else None)
     numbers = _signals(flag, ",".join(words))
     if signals.SIGSTOP in numbers:
@@ -83,21 +81,19 @@ def _steps(flag: str, value: str) -> list[tuple[int, str, float | None]]:
     return [*zip(numbers, targets, times, strict=True)]
 
 
-def _no_target(flag: str, value: str, target: str) -> str:
-    expected = f"expected one of {', '.join(TARGETS)} after the '@', as in {flag} HUP@group"
-    return f"{flag} '{value}': '{target}' is not a target; {expected}"
+def _targeted(flag: str, value: str, word: str) -> tuple[str, str]:
+    """The two parts of SIGNAL@TARGET; a signal alone goes to every child."""
+    name, at, target = word.partition("@")
+    if at and target not in TARGETS:
+        expected = f"expected one of {', '.join(TARGETS)} after the '@', as in {flag} HUP@group"
+        raise UsageError(f"{flag} '{value}': '{target}' is not a target; {expected}")
+    return name, target or TARGETS[0]
 
 
 def _forward(flag: str, value: str) -> list[tuple[int, str]]:
     from statechart.meanings import cannot_be_forwarded
 
-    names, targets = [], []
-    for word in value.split(","):
-        name, at, target = word.partition("@")
-        if at and target not in TARGETS:
-            raise UsageError(_no_target(flag, value, target))
-        names.append(name)
-        targets.append(target or TARGETS[0])
+    names, targets = zip(*(_targeted(flag, value, word) for word in value.split(",")), strict=True)
     named = [name for name in names if name.lower() != "all"]
     numbers = iter(_possible(flag, ",".join(named), cannot_be_forwarded) if named else [])
     found = [EVERY_SIGNAL if name.lower() == "all" else next(numbers) for name in names]
@@ -290,9 +286,7 @@ class Options:
     def __init__(self) -> None:
         self.commands: list[CommandLine] = []
         self.steps: list[tuple[int, str, float | None]] = []  # signal numbers, targets, and seconds; None: timeout
-        self.forward: list[
-            tuple[int, str]
-        ] = []  # signal numbers, or EVERY_SIGNAL, and one of TARGETS; empty: the default
+        self.forward: list[tuple[int, str]] = []  # signal numbers or EVERY_SIGNAL, and targets; empty: the default
         self.stop_on: list[int] = []  # signal numbers; empty: the default
         self.rewrite: list[tuple[int, int]] = []  # signal numbers; 0 drops it; a later one for the same FROM counts
         self.parent_death = 0  # a signal number; 0: none

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from muinit.options import Options
 
 
-_PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h
-
-
 class CannotShowError(Exception):
     """The reason why it cannot be shown, in one line."""
 
@@ -83,17 +80,17 @@ def _diagram(options: Options) -> tuple[str, str]:
 
 def _svg(graph: str) -> str:
     """The graph as Graphviz draws it. Raises CannotShowError."""
-    import ctypes
     import subprocess
 
+    from muinit.children import PR_SET_PDEATHSIG, prctl
+
     try:
-        prctl = ctypes.CDLL(None).prctl
         done = subprocess.run(
             ["dot", "-Tsvg"],  # noqa: S607
             input=graph.encode(),
             capture_output=True,
             check=False,
-            preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signals.SIGKILL)),  # it does not outlive us
+            preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signals.SIGKILL),  # it does not outlive us
         )
     except FileNotFoundError:
         what = "--diagram svg needs dot, which is not in PATH: install the package graphviz,"

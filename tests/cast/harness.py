@@ -146,6 +146,12 @@ class Run:
 
     # The end
 
+    def stop(self, *names: str) -> None:
+        """Tell muinit to stop. These kids say that they have got SIGTERM, and all exit 0."""
+        self.signal(signal.SIGTERM)
+        self.hear(*(f"{name} TERM" for name in names))
+        assert self.end() == 0
+
     def survivors(self) -> list[int]:
         return [pid for pid in tagged(self.tag) if alive(status(pid))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -14,10 +15,10 @@ import pytest
 
 import muinit
 from muinit import help as usage
-from muinit import signals
+from muinit import options, signals
 from muinit.options import FOR_ALL, FOR_ONE, OPTIONS, QUIET, VERBOSE, CommandLine, Option, Options, UsageError, parse
-from statechart import meanings
-from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, status, wait_for
+from statechart import effects, lifecycle, meanings
+from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, ROOT, status, wait_for
 from tests.conftest import need, why_no_namespace
 
 COMMAND = ["---", "true"]
@@ -459,3 +460,13 @@ def test_a_reader_that_closes_the_pipe_is_not_an_error() -> None:
     os.close(write_end)
     _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (-signal.SIGPIPE, b"")
+
+
+def test_the_lists_that_the_machine_has_too_are_the_same() -> None:
+    """The options are read before the machine is imported, so they name its words a second time."""
+    assert tuple(effects.TARGETS) == options.TARGETS
+    assert tuple(lifecycle.POLICIES) == options.POLICIES
+    assert options.EVERY_SIGNAL == meanings.EVERY_SIGNAL
+    schema = json.loads((ROOT / "statechart/traces/trace.schema.json").read_text())["$defs"]
+    assert schema["target"]["enum"] == [*options.TARGETS]
+    assert schema["header"]["properties"]["exit_status"]["enum"] == [*options.POLICIES]

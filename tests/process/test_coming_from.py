@@ -101,9 +101,7 @@ def adopts_and_reaps(row: Row) -> None:
     with row.run(X=kid("X", "orphan O,exit 0", "TERM=exit 0")) as it:
         it.ready("X", "O")
         wait_for(lambda: it.is_reaped("O"))
-        it.signal(signal.SIGTERM)
-        it.hear("X TERM")
-        assert it.end() == 0
+        it.stop("X")
 
 
 def counts_143_as_0(row: Row) -> None:
@@ -132,9 +130,7 @@ def reaches_the_group(row: Row) -> None:
         it.ready("X", "Y")
         it.signal(signal.SIGHUP)
         it.hear("Y HUP")
-        it.signal(signal.SIGTERM)
-        it.hear("X TERM", "Y TERM")
-        assert it.end() == 0
+        it.stop("X", "Y")
 
 
 def says_what_happens(row: Row) -> None:
@@ -150,9 +146,7 @@ def says_what_it_reaped(row: Row) -> None:
     with row.run(X=kid("X", "orphan O,exit 0", "TERM=exit 0")) as it:
         it.ready("X", "O")
         wait_for(lambda: f"muinit: reaped pid {it.pids['O']} " in it.err)
-        it.signal(signal.SIGTERM)
-        it.hear("X TERM")
-        assert it.end() == 0
+        it.stop("X")
 
 
 def stops_with_quit(row: Row) -> None:
@@ -173,9 +167,7 @@ def rewrites(row: Row) -> None:
         it.ready("X")
         it.signal(signal.SIGINT)
         it.hear("X QUIT")
-        it.signal(signal.SIGTERM)
-        it.hear("X TERM")
-        assert it.end() == 0
+        it.stop("X")
 
 
 def drops(row: Row) -> None:
@@ -184,9 +176,7 @@ def drops(row: Row) -> None:
         it.signal(signal.SIGHUP)
         it.signal(signal.SIGUSR1)
         it.hear("X USR1")
-        it.signal(signal.SIGTERM)
-        it.hear("X TERM")
-        assert it.end() == 0
+        it.stop("X")
 
 
 def waits_for_sigint(row: Row) -> None:
@@ -214,7 +204,7 @@ def has_a_shell(row: Row) -> None:
     assert (done.returncode, done.stdout) == (0, f"{os.environ['HOME']}\n")
 
 
-def runs_each_to_its_end_by_name(row: Row) -> None:
+def each_runs_to_its_end(row: Row) -> None:
     with row.run(X=kid("X", "USR1=exit 0"), Y=kid("Y", "INT=say", "USR1=exit 0", "TERM=say")) as it:
         it.ready("X", "Y")
         it.kill("X", signal.SIGUSR1)
@@ -225,6 +215,10 @@ def runs_each_to_its_end_by_name(row: Row) -> None:
         it.kill("Y", signal.SIGUSR1)
         it.hear("Y USR1")
         assert it.end() == 0
+
+
+def runs_each_to_its_end_by_name(row: Row) -> None:
+    each_runs_to_its_end(row)
     done = row.said(X=["sh", "-c", "exit 3"], Y=["sleep", "60"])
     assert done.returncode == 3
     assert "(web -c exit 3) exited 3" in done.stderr
@@ -232,16 +226,7 @@ def runs_each_to_its_end_by_name(row: Row) -> None:
 
 
 def only_a_failure_stops_the_other(row: Row) -> None:
-    with row.run(X=kid("X", "USR1=exit 0"), Y=kid("Y", "INT=say", "USR1=exit 0", "TERM=say")) as it:
-        it.ready("X", "Y")
-        it.kill("X", signal.SIGUSR1)
-        it.hear("X USR1")
-        wait_for(lambda: it.is_reaped("X"))
-        it.signal(signal.SIGINT)
-        it.hear("Y INT")
-        it.kill("Y", signal.SIGUSR1)
-        it.hear("Y USR1")
-        assert it.end() == 0
+    each_runs_to_its_end(row)
     with row.run(X=kid("X", "USR1=exit 4"), Y=kid("Y", "TERM=exit 0")) as it:
         it.ready("X", "Y")
         it.kill("X", signal.SIGUSR1)

@@ -30,9 +30,7 @@ def test_a_command_that_had_to_be_killed_is_reported_at_exit_0(run: Start) -> No
 def test_an_orphan_that_had_to_be_killed_is_named(run: Start) -> None:
     with run(kid("A", "orphan B,TERM=say", "TERM=exit 0"), options="-t 0.1") as it:
         it.ready("A", "B")
-        it.signal(signal.SIGTERM)
-        it.hear("A TERM", "B TERM")
-        assert it.end() == 0
+        it.stop("A", "B")
         name = rf"pid {it.pids['B']} \(python[\d.]*\)"
         assert re.search(rf"; muinit's SIGKILL ended {name}, which had been asked to stop$", it.err.rstrip())
 
@@ -41,9 +39,7 @@ def test_many_orphans_are_counted(run: Start) -> None:
     orphans = [f"orphan B{n},TERM=ignore" for n in range(8)]
     with run(kid("A", *orphans, "TERM=exit 0"), options="-t 0.1") as it:
         it.ready("A", *(f"B{n}" for n in range(8)))
-        it.signal(signal.SIGTERM)
-        it.hear("A TERM")
-        assert it.end() == 0
+        it.stop("A")
         assert re.search(r"SIGKILL ended (pid \d+ \(python[\d.]*\)(, )?){5} and 3 more, which", it.err)
 
 
@@ -130,9 +126,7 @@ def test_a_child_inherited_from_the_caller_is_not_blamed_on_a_command(options: l
 def test_no_command_is_blamed_if_muinit_was_told_to_stop(run: Start) -> None:
     with run(kid("A", "TERM=exit 0", "kid B,TERM=exit 0")) as it:
         it.ready("A", "B")
-        it.signal(signal.SIGTERM)
-        it.hear("A TERM", "B TERM")
-        assert it.end() == 0
+        it.stop("A", "B")
         assert it.err == ""
 
 

@@ -75,9 +75,7 @@ def test_all_signals_arrive_once_and_in_order(run: Start) -> None:
         for number in ALL:
             it.signal(number)
         it.hear_in_order(*(f"A {number}" for number in ALL))
-        it.signal(signal.SIGTERM)
-        it.hear("A TERM")
-        assert it.end() == 0
+        it.stop("A")
     assert len(ALL) > 45
 
 
@@ -110,9 +108,7 @@ def test_a_signal_is_treated_as_another(options: str, sent: str, heard: str, run
         it.ready("A")
         it.signal(signals.number(sent))
         it.hear(f"A {heard}")
-        it.signal(signal.SIGTERM)
-        it.hear("A TERM")
-        assert it.end() == 0
+        it.stop("A")
 
 
 def test_a_signal_is_dropped(run: Start) -> None:
@@ -121,9 +117,7 @@ def test_a_signal_is_dropped(run: Start) -> None:
         it.signal(signal.SIGHUP)
         it.signal(signal.SIGUSR1)
         it.hear("A USR1")
-        it.signal(signal.SIGTERM)
-        it.hear("A TERM")
-        assert it.end() == 0
+        it.stop("A")
 
 
 def test_another_signal_stops_in_place_of_sigterm(run: Start) -> None:
@@ -380,9 +374,7 @@ def test_a_signal_to_the_group_reaches_a_grandchild_while_the_child_ignores_it(r
         it.ready("A", "B")
         it.signal(signal.SIGHUP)
         it.hear("B HUP")
-        it.signal(signal.SIGTERM)
-        it.hear("A TERM", "B TERM")
-        assert it.end() == 0
+        it.stop("A", "B")
 
 
 @pytest.mark.parametrize("target", ["child", "group", "tree"])
@@ -394,9 +386,7 @@ def test_each_target_has_its_processes_and_each_process_one_signal(target: str, 
         it.signal(signal.SIGHUP)
         reached = {"child": "AO", "group": "ABO", "tree": "ABCO"}[target]
         it.hear(*(f"{name} HUP" for name in reached))
-        it.signal(signal.SIGTERM)
-        it.hear(*(f"{name} TERM" for name in "ABCO"))
-        assert it.end() == 0
+        it.stop(*"ABCO")
 
 
 def test_every_signal_can_have_a_target_and_one_of_its_own() -> None:
