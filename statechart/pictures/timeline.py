@@ -314,12 +314,13 @@ class _Painter:
         return Span(times[start], times[end], self._x(start), self._x(end) - self._x(start))
 
     def _knots(self) -> Iterator[tuple[float, int]]:
-        """The places of events on the axis that can be told apart."""
-        last, before = -SAME, -1
-        for x, at in zip(self._scale.x, self._scale.times, strict=True):
-            if x - last >= SAME and at > before:
+        """Where events are on the axis. Of those that are too close to be told apart, the first and the last."""
+        places = dict.fromkeys(zip(self._scale.x, self._scale.times, strict=True))
+        last = -SAME
+        for (x, at), (following, _) in pairwise([*places, (WIDTH + SAME, 0)]):
+            if following - last >= SAME:
                 yield self._left + x, at
-                last, before = x, at
+                last = x
 
     def _cuts(self) -> Iterator[Cut]:
         """The axis in parts of one kind. Parts that are too small to be told apart count as not to scale."""

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -131,22 +131,20 @@ GEOMETRY = """() => {
 
 
 class Axis:
-    """Pixels for times, interpolated between the knots, which the axis has for events."""
+    """Pixels for times, interpolated between the knots. A time that is left out has both within SAME pixels."""
 
     def __init__(self, knots: list[dict[str, Any]]) -> None:
         self.times = [int(knot["time"]) for knot in knots]
         self.x: list[float] = [(knot["left"] + knot["right"]) / 2 for knot in knots]
 
-    def place(self, at: int) -> float:
-        after = bisect_left(self.times, at)
-        if self.times[after] == at:
-            return self.x[after]
-        share = (at - self.times[after - 1]) / (self.times[after] - self.times[after - 1])
-        return self.x[after - 1] + share * (self.x[after] - self.x[after - 1])
-
     def shows(self, x: float, at: int) -> bool:
-        """Whether a time is at its place. One that is too close to a knot to be one itself can be beside the line."""
-        return near(x, self.place(at), 0.0 if at in self.times else SAME)
+        """Whether a time is at its place."""
+        after, until = bisect_left(self.times, at), bisect_right(self.times, at)
+        if after < until:  # a state that takes no time still has a width
+            return self.x[after] - NEAR <= x <= self.x[until - 1] + NEAR
+        share = (at - self.times[after - 1]) / (self.times[after] - self.times[after - 1])
+        room = self.x[after] - self.x[after - 1]
+        return near(x, self.x[after - 1] + share * room, min(room, SAME))
 
 
 def near(one: float, other: float, more: float = 0.0) -> bool:
@@ -177,9 +175,21 @@ def in_its_place(it: Seen, told: Told) -> None:
     assert axis.times[-1] == told.last
     lanes_are_lives(drawn, told, axis)
     band_is_stages(drawn, told, axis)
-    assert [(mark["mark"], int(mark["time"])) for mark in drawn["signals"]] == told.came
+    marks_are_notes(drawn["signals"], told.came)
     assert all(axis.shows(middle(mark["parts"][-1]), int(mark["time"])) for mark in drawn["signals"])
     texts_can_be_read(drawn)
+
+
+def marks_are_notes(marks: list[dict[str, Any]], notes: list[tuple[str, int]]) -> None:
+    """Each note has its mark. Marks of one kind that would overlap are drawn as one, which says how many it is."""
+    assert [int(mark["time"]) for mark in marks] == sorted(int(mark["time"]) for mark in marks)
+    left = [*notes]
+    for mark in marks:
+        same = [at for kind, at in left if kind == mark["mark"]][: int(mark["count"])]
+        assert (same[0], same[-1], len(same)) == (int(mark["time"]), int(mark["until"]), int(mark["count"]))
+        for at in same:
+            left.remove((mark["mark"], at))
+    assert not left
 
 
 def middle(box: dict[str, float]) -> float:
@@ -217,7 +227,7 @@ def lanes_are_lives(drawn: dict[str, Any], told: Told, axis: Axis) -> None:
         else:
             assert lane["start"] == ""
             assert axis.shows(middle(bar), each.get("end", 0))
-        assert [(mark["mark"], int(mark["time"])) for mark in marks["marks"]] == each["marks"]
+        marks_are_notes(marks["marks"], each["marks"])
         assert 0 < marks["label"][0]["left"] - bar["right"] < 15
         for mark in marks["marks"]:
             shape = mark["parts"][-1]
