@@ -240,12 +240,31 @@ def _commands(kernel: Kernel, options: Options, pids: list[int | None]) -> "list
             command.argv,
             pid,
             reads_nothing=bool(number) and kernel.has_terminal,
-            name=command.name,
+            name=name,
             success=frozenset(options.success + command.success),
             may_end=command.may_end,
+            sidecar=command.sidecar,
+            steps=command.steps,
+            forward={number: target for number, target in command.forward if number in options.named},
         )
-        for number, (command, pid) in enumerate(zip(options.commands, pids, strict=True))
+        for number, (command, pid, name) in enumerate(zip(options.commands, pids, _names(options), strict=True))
     ]
+
+
+def _names(options: Options) -> list[str]:
+    """The names of the commands that are not those of their programs: given, or with a number to tell them apart."""
+    names: list[str] = [command.name for command in options.commands]
+    taken = set(names)
+    for index, command in enumerate(options.commands):
+        if not command.name:
+            name = wanted = command.argv[0].rpartition("/")[2]
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{wanted}-{number}"
+            taken.add(name)
+            names[index] = name if number > 1 else ""
+    return names
 
 
 def _watch(lifecycle: "Lifecycle", options: Options, stderr: "Stderr", trace: int | None) -> "Watch | None":
@@ -274,6 +293,7 @@ def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
         signals.by_name(),
         options.forwarded,
         options.stop_on,
+        named=options.named,
         init=kernel.is_init,
         ignored={number for number in signals.ALL if kernel.ignored(number)},
         blocked=CALLERS_MASK,
@@ -284,18 +304,20 @@ def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
 def _start(kernel: Kernel, options: Options) -> tuple[list[int | None], OSError | None]:
     """Start the commands in order. Return their pids, and the error of the one that could not be started.
 
-    Start no more after that one, or once a signal that stops us has come. But always start the first command: its end
-    gives the exit status, and a run that started nothing would look like a success.
+    Start no more after that one, or once a signal that stops us has come. But always start the first command that is no
+    sidecar: its end gives the exit status, and a run that started nothing would look like a success.
     """
     pids: list[int | None] = []
     refusal = None
     stop: list[int] = []
+    first = True
     for command in options.commands:
-        if len(pids) == 1:  # the first command does not wait for this
+        if not first and not stop:  # the first command does not wait for this
             from statechart.meanings import STOP
 
             stop = [number for number, meaning in _meanings(kernel, options).items() if meaning == STOP]
         over = refusal is not None or kernel.pending(stop)
+        first = first and command.sidecar
         try:
             pids.append(None if over else kernel.spawn(command.argv))
         except OSError as error:

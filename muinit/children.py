@@ -9,6 +9,8 @@ from muinit.lastresort import WALL, Started
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from muinit.caller import Caller
     from muinit.procfs import Procfs
     from muinit.terminal import Terminal
@@ -125,12 +127,19 @@ class Children:
 
     # List
 
-    def pids(self) -> list[int]:
+    def pids(self, spared: "Collection[int]" = ()) -> list[int]:
         """The pids of our children that were not reaped, including adopted ones.
 
         Without a /proc: the commands, and, as negative numbers, the groups of those that ended. kill(2) takes both. A
-        group keeps its number for as long as it has members.
+        group keeps its number for as long as it has members. Children in `spared` and in their groups are left out.
         """
+        pids = self._pids()
+        return [pid for pid in pids if not self._is_spared(pid, spared)] if spared else pids
+
+    def _is_spared(self, pid: int, spared: "Collection[int]") -> bool:
+        return pid in spared or self.group(pid) in spared
+
+    def _pids(self) -> list[int]:
         self._start_times = {}  # a new child may have the pid of an old descendant
         if self._procfs.usable:
             try:
@@ -149,31 +158,41 @@ class Children:
             pass
         return True
 
-    def whole_tree(self) -> tuple[list[int], list[int]]:
+    def whole_tree(self, spared: "Collection[int]" = ()) -> tuple[list[int], list[int]]:
         """The process groups that are ours alone, as negative numbers, and all living descendants, parents first.
+
+        Children in `spared` and in their groups are left out, and so is what descends from them.
 
         Both come from one look at /proc; without one they are the groups of the commands, and our children. A look is
         no snapshot: a process that keeps forking and exiting may appear in no list. But a signal to a group reaches
         all its members at once, even those that fork meanwhile. While a child of ours is in a group, even as a zombie
         that we have not reaped, no other process can get a group of that number.
         """
-        tree, processes = self._look()
+        tree, processes = self._look(spared)
         alive = [pid for pid in tree if pid not in processes or processes[pid][0] not in "ZX"]
         if not processes:
-            return [-pid for pid in sorted(self._commands)], alive
+            return [-pid for pid in sorted(self._commands.difference(spared))], alive
         ours = set(tree)
         shared = {group for pid, (_, _, group, _) in processes.items() if pid not in ours} | {os.getpgrp()}
         groups = {group for _, parent, group, _ in processes.values() if parent == self._pid}
         return sorted(-group for group in groups - shared), alive
 
-    def living(self) -> dict[int, int]:
-        """The pids of our descendants that are alive, with their start times; none without a /proc."""
-        tree, processes = self._look()
-        return {pid: processes[pid][3] for pid in tree if pid in processes and processes[pid][0] not in "ZX"}
+    def living(self, spared: "Collection[int]" = ()) -> dict[int, tuple[int, int]]:
+        """The pids of our living descendants, each with its start time and the child of ours that it descends from.
 
-    def _look(self) -> "tuple[list[int], dict[int, Process]]":
+        None without a /proc. Children in `spared` and in their groups are left out, and so is what descends from them.
+        """
+        tree, processes = self._look(spared)
+        above: dict[int, int] = {}
+        for pid in tree:  # parents come first
+            above[pid] = above.get(processes[pid][1], pid) if pid in processes else pid
+        return {
+            pid: (processes[pid][3], above[pid]) for pid in tree if pid in processes and processes[pid][0] not in "ZX"
+        }
+
+    def _look(self, spared: "Collection[int]") -> "tuple[list[int], dict[int, Process]]":
         """Our descendants, including zombies, and what /proc says of every process, if it says anything."""
-        children = self.pids()
+        children = self._pids()
         try:
             processes = self._procfs.processes() if self._procfs.usable else {}
         except OSError:  # no descriptor is left; but as parents die, their children become ours
@@ -183,6 +202,8 @@ class Children:
             offspring.setdefault(parent, []).append(pid)
         # Children in the first list may be hidden from the second (hidepid=2); those in the second alone are new.
         tree = list(dict.fromkeys([*children, *offspring.get(self._pid, ())]))
+        if spared:
+            tree = [pid for pid in tree if not self._is_spared(pid, spared)]
         own = set(tree)
         for pid in tree:  # grows while we walk it
             tree += (child for child in offspring.get(pid, ()) if child not in own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from muinit import __version__
-from muinit.options import FOR_ALL, OPTIONS, Option
+from muinit.options import FOR_BOTH, FOR_ONE, OPTIONS, Option
 from statechart import meanings
 
 NOTES = """\
@@ -49,6 +49,12 @@ def line(option: Option) -> str:
     return f"  {flags:30} {option.description}{default}\n"
 
 
+def _both() -> str:
+    """The options that stand in both places: "-k, -s and -e"."""
+    *names, last = (option.short for option in OPTIONS if option.scope == FOR_BOTH)
+    return f"{', '.join(names)} and {last}"
+
+
 DEFAULTS = _defaults()
 VERSION = f"muinit {__version__}\n"
 USAGE = """\
@@ -61,7 +67,7 @@ A small init for containers that run more than one program. "man muinit" says
 more.
 
 OPTIONS
-{"".join(line(option) for option in OPTIONS if option.scope == FOR_ALL)}
-OPTIONS of one command, after its '---'; -e also stands before all commands
-{"".join(line(option) for option in OPTIONS if option.scope != FOR_ALL)}
+{"".join(line(option) for option in OPTIONS if option.scope != FOR_ONE)}
+OPTIONS of one command, after its '---', beside its own {_both()}
+{"".join(line(option) for option in OPTIONS if option.scope == FOR_ONE)}
 {NOTES}"""

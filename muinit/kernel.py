@@ -17,7 +17,7 @@ from muinit.terminal import Terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _RESERVED_BYTES = 6 << 20  # of address space; the modules that are loaded later take 4 MiB (Python 3.11, measured)
 
@@ -95,17 +95,20 @@ class Kernel:
         """Take every status there is: (pid, wait status) in the kernel's order, and whether no child is left."""
         return self._children.reap()
 
-    def children(self) -> list[int]:
-        """The pids of our children that were not reaped, including adopted ones; a negative number is a group."""
-        return self._children.pids()
+    def children(self, spared: "Collection[int]" = ()) -> list[int]:
+        """The pids of our children that were not reaped, including adopted ones; a negative number is a group.
 
-    def whole_tree(self) -> tuple[list[int], list[int]]:
+        Here and in what follows, children in `spared` and in their groups are left out, and what descends from them.
+        """
+        return self._children.pids(spared)
+
+    def whole_tree(self, spared: "Collection[int]" = ()) -> tuple[list[int], list[int]]:
         """The groups that are ours alone, as negative numbers, and all living descendants, from one look at /proc."""
-        return self._children.whole_tree()
+        return self._children.whole_tree(spared)
 
-    def living(self) -> dict[int, int]:
-        """The pids of our living descendants, with their start times, from one look at /proc."""
-        return self._children.living()
+    def living(self, spared: "Collection[int]" = ()) -> dict[int, tuple[int, int]]:
+        """The pids of our living descendants, each with its start time and the child of ours that it descends from."""
+        return self._children.living(spared)
 
     def start_time(self, pid: int) -> int:
         """The start time of a process, which tells it from a later one with the same pid; 0 if it is gone."""

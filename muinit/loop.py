@@ -26,7 +26,7 @@ import os
 
 from muinit import signals
 from statechart.chart import RUNNING
-from statechart.effects import CHILD, TREE, Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
+from statechart.effects import CHILD, GROUP, TREE, Exit, Relay, ResumeAll, SendStep, SetClock, SuspendAll
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -218,7 +218,12 @@ class Loop:
             self._look_for_adopted()  # a zombie still has its name; once it is reaped, nobody knows it
 
     def _new_children(self) -> list[int]:
-        return [pid for pid in self._kernel.children() if pid not in self._known]
+        return [pid for pid in self._kernel.children(self._spared) if pid not in self._known]
+
+    @property
+    def _spared(self) -> tuple[int, ...]:
+        """The sidecars that the steps leave out now."""
+        return () if self._lifecycle.state is RUNNING else self._lifecycle.spared
 
     def _look_for_adopted(self) -> None:
         wanted = self._exit is None and (self._watch or self._lifecycle.state is not RUNNING)
@@ -242,16 +247,18 @@ class Loop:
     def _time_is_up(self) -> None:
         self._deadline = None
         unasked = self._unasked()
-        self._asked.update(unasked)
+        self._asked.update((pid, started) for pid, (started, _) in unasked.items())
         names = tuple(map(self._name, unasked)) if self._watch else ()
-        self._handle(Timeout(*unasked, names=names, at=self._now()))
+        own = any(command.steps for command in self._lifecycle.commands)
+        below = tuple(above for _, above in unasked.values()) if own else ()
+        self._handle(Timeout(*unasked, below=below, names=names, at=self._now()))
 
-    def _unasked(self) -> dict[int, int]:
-        """The living descendants that should still get the step's signal, with their start times."""
+    def _unasked(self) -> dict[int, tuple[int, int]]:
+        """The living descendants that should still get the step's signal, as `Kernel.living` has them."""
         if not self._lifecycle.can_ask_late:
             return {}
-        found = self._kernel.living().items()
-        return {pid: started for pid, started in found if self._asked.get(pid) != started and self._can_ask(pid)}
+        found = self._kernel.living(self._spared).items()
+        return {pid: about for pid, about in found if self._asked.get(pid) != about[0] and self._can_ask(pid)}
 
     def _can_ask(self, pid: int) -> bool:
         """Whether a descendant has not been seen as our child, and we are permitted to signal it."""
@@ -269,7 +276,19 @@ class Loop:
             self._perform[effect.name](effect)
 
     def _relay(self, relay: Relay) -> None:
-        self._signal(self._targeted(relay.target), [relay.signum])
+        if relay.some is None:
+            self._signal(self._targeted(relay.target), [relay.signum])
+            return
+        for pid, target in relay.some:
+            self._signal(self._below_one(pid, target), [relay.signum])
+
+    def _below_one(self, command: int, target: str) -> list[int]:
+        """The pids that a signal for one command goes to."""
+        if target == TREE and (tree := [pid for pid, (_, above) in self._kernel.living().items() if above == command]):
+            return tree
+        if target == GROUP and -command in self._kernel.whole_tree()[0]:
+            return [-command]
+        return [command]
 
     def _targeted(self, target: str) -> list[int]:
         """The pids that a forwarded signal goes to. Each process is in one of them at most once."""
@@ -302,31 +321,40 @@ class Loop:
             self._signal(step.pids, step.signums)
             return
         # Listed once: a process adopted later has not received this signal yet, even if it gets the SIGCONT.
-        children = self._kernel.children()
+        children = self._kernel.children(step.spared)
         self._known = set(children)  # a child that the list missed, as /proc can, will be seen as adopted
         self._asked = {}
         if signals.SIGKILL in step.signums:
-            groups, alive = self._kernel.whole_tree()
+            groups, alive = self._kernel.whole_tree(step.spared)
             if self._lifecycle.killing:  # the last line will name the orphans among them, and the dead have no name
                 self._names.update((pid, self._name(pid)) for pid in alive if pid not in self._names)
-            children = [*groups, *alive] or children
-        elif step.target != CHILD:
-            self._asked = self._below(children, step.target)
-            children += self._asked
-        self._signal(children, step.signums)
+            self._signal([*groups, *alive] or children, step.signums)
+            return
+        # Looked up before anything is sent: a command that ends at once leaves its children to us, as orphans.
+        below = self._below(children, step)
+        own = {pid: signum for pid, signum, _ in step.own}
+        first, *rest = step.signums
+        for pid, above in [*zip(children, children, strict=True), *below]:
+            self._signal([pid], [own.get(above, first), *rest])
 
-    def _below(self, children: list[int], target: str) -> dict[int, int]:
-        """The living descendants that a step goes to beside the children, with their start times.
+    def _below(self, children: Collection[int], step: SendStep) -> list[tuple[int, int]]:
+        """The living descendants that a step goes to beside the children, each with the child that it descends from.
 
         Each gets the signal by itself, and not through its group: a process that is forked meanwhile would get it
         unseen, and then once more.
         """
-        groups = {self._kernel.group(pid) for pid in children if pid > 0}
-        return {
-            pid: started
-            for pid, started in self._kernel.living().items()
-            if pid not in self._known and (target == TREE or self._kernel.group(pid) in groups)
-        }
+        targets = {pid: target for pid, _, target in step.own}
+        if {step.target, *targets.values()} == {CHILD}:
+            return []
+        groups = {self._kernel.group(pid) for pid in children if pid > 0 and pid not in targets}
+        found = []
+        for pid, (started, above) in self._kernel.living(step.spared).items():
+            target = targets.get(above, step.target)
+            near = [above] if above in targets else groups
+            if pid not in self._known and (target == TREE or (target == GROUP and self._kernel.group(pid) in near)):
+                self._asked[pid] = started
+                found.append((pid, above))
+        return found
 
     def _signal(self, pids: Iterable[int], signums: Iterable[int]) -> None:
         for pid in pids:

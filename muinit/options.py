@@ -81,6 +81,15 @@ def _steps(flag: str, value: str) -> list[tuple[int, str, float | None]]:
     return [*zip(numbers, targets, times, strict=True)]
 
 
+def _own_steps(flag: str, value: str) -> list[tuple[int, str]]:
+    steps = _steps(flag, value)
+    if any(time is not None for _, _, time in steps):
+        raise UsageError(f"{flag} '{value}' of one command: expected no times, because the steps are common to all")
+    if any(number == signals.SIGKILL for number, _, _ in steps):
+        raise UsageError(f"{flag} '{value}' of one command: expected signals other than KILL, which is for all at once")
+    return [(number, target) for number, target, _ in steps]
+
+
 def _targeted(flag: str, value: str, word: str) -> tuple[str, str]:
     """The two parts of SIGNAL@TARGET; a signal alone goes to every child."""
     name, at, target = word.partition("@")
@@ -98,6 +107,15 @@ def _forward(flag: str, value: str) -> list[tuple[int, str]]:
     numbers = iter(_possible(flag, ",".join(named), cannot_be_forwarded) if named else [])
     found = [EVERY_SIGNAL if name.lower() == "all" else next(numbers) for name in names]
     return [*zip(found, targets, strict=True)]
+
+
+def _own_forward(flag: str, value: str) -> list[tuple[int, str]]:
+    found = _forward(flag, value)
+    if any(number == EVERY_SIGNAL for number, _ in found):
+        raise UsageError(
+            f"{flag} '{value}' of one command: expected names of signals, because 'all' is for all commands"
+        )
+    return found
 
 
 def _stop_on(flag: str, value: str) -> list[int]:
@@ -198,11 +216,11 @@ class Option:
     begin with "-"; `without` is what counts if the value was left out. `convert` is given the flag and the value as
     they were typed, and returns what to store in the `field` of Options. If that is a list, it is added to the list
     there. Without a metavar, `constant` is stored. `default` counts as if it had been typed.
-    `scope` says where the option can stand.
+    `scope` says where the option can stand. After a separator `convert_for_one` counts in place of `convert`.
     """
 
     __slots__ = (
-        *("constant", "convert", "default", "description", "field"),
+        *("constant", "convert", "convert_for_one", "default", "description", "field"),
         *("long", "metavar", "scope", "short", "without"),
     )
 
@@ -219,6 +237,7 @@ class Option:
         default: str | None = None,
         without: str = "",
         scope: str = FOR_ALL,
+        convert_for_one: "Callable[[str, str], Any] | None" = None,
     ) -> None:
         self.short = short
         self.long = long
@@ -230,14 +249,24 @@ class Option:
         self.default = default
         self.without = without
         self.scope = scope
+        self.convert_for_one = convert_for_one or convert
 
 
 OPTIONS = (
     Option("-h", "--help", "", "show this help and exit", "show", constant="help"),
     Option("-V", "--version", "", "show the version and exit", "show", constant="version"),
-    Option("-k", "--stop-signals", "SIGNALS", "the termination steps", "steps", _steps, default=STEPS),
+    Option(
+        *("-k", "--stop-signals", "SIGNALS", "the termination steps", "steps", _steps),
+        default=STEPS,
+        scope=FOR_BOTH,
+        convert_for_one=_own_steps,
+    ),
     # The defaults of these two depend on our caller, and are in statechart.meanings.
-    Option("-s", "--forward-signals", "SIGNALS", "signals to forward", "forward", _forward),
+    Option(
+        *("-s", "--forward-signals", "SIGNALS", "signals to forward", "forward", _forward),
+        scope=FOR_BOTH,
+        convert_for_one=_own_forward,
+    ),
     Option("", "--stop-on", "SIGNALS", "also stop on these", "stop_on", _stop_on),
     Option("-r", "--rewrite", "FROM:TO", "treat one signal as another; FROM:0 drops it", "rewrite", _rewrite),
     Option("-p", "--parent-death", "SIGNAL", "treat it as received when our parent dies", "parent_death", _signal),
@@ -249,6 +278,7 @@ OPTIONS = (
     ),
     Option("", "--name", "NAME", "what messages call the command", "name", _name, scope=FOR_ONE),
     Option("", "--may-end", "", "its end with 0 does not stop the others", "may_end", scope=FOR_ONE),
+    Option("", "--sidecar", "", "stop it after the others", "sidecar", scope=FOR_ONE),
     Option("-q", "--quiet", "", "do not say why muinit exits", "verbosity", constant=QUIET),
     Option("-v", "--verbose", "", "say what happens, and why muinit exits", "verbosity", constant=VERBOSE),
     Option("", "--trace-states", "", "print a line for each event", "trace_states"),
@@ -276,6 +306,9 @@ class CommandLine:
         self.name = ""  # "": the program's
         self.success: list[int] = []  # exit codes that count as 0, beside those of all commands
         self.may_end = False
+        self.sidecar = False
+        self.forward: list[tuple[int, str]] = []  # signal numbers and targets, for this command alone
+        self.steps: list[tuple[int, str]] = []  # signal numbers and targets, in place of those of the first steps
 
 
 class Options:
@@ -304,6 +337,14 @@ class Options:
     def forwarded(self) -> list[int]:
         """The numbers of the signals to forward."""
         return [number for number, _ in self.forward]
+
+    @property
+    def named(self) -> list[int]:
+        """The numbers of the signals to forward that are named for some commands alone."""
+        if EVERY_SIGNAL in self.forwarded:
+            return []
+        numbers = dict.fromkeys(number for command in self.commands for number, _ in command.forward)
+        return [number for number in numbers if number not in self.forwarded]
 
     @property
     def targets(self) -> dict[int, str]:
@@ -368,13 +409,33 @@ def _read(options: Options, words: list[str]) -> None:
 def _check(options: Options) -> None:
     if not options.commands and not options.show:
         raise UsageError(f"no command: expected '{SEPARATOR} COMMAND [ARG...]', or '{ONE} COMMAND [ARG...]' for one")
-    if both := set(options.forwarded) & set(options.stop_on):
+    forwarded = [*options.forwarded, *(number for command in options.commands for number, _ in command.forward)]
+    if both := set(forwarded) & set(options.stop_on):
         names = ", ".join(map(signals.name, sorted(both)))
         raise UsageError(f"-s and --stop-on both name {names}: expected each signal in only one of them")
     if dict(options.rewrite).get(signals.SIGTERM) == 0 and not options.stop_on:
         raise UsageError("-r TERM:0 drops the signal that stops muinit: expected --stop-on SIGNALS beside it")
     if options.within is not None and options.show not in FORMATS:
         raise UsageError("--within is for --diagram: expected --diagram beside it")
+    _check_commands(options)
+
+
+def _check_commands(options: Options) -> None:
+    commands = options.commands
+    if any(command.sidecar and command.may_end for command in commands):
+        raise UsageError("--sidecar and --may-end stand at one command: expected only one of them")
+    if commands and all(command.sidecar for command in commands):
+        raise UsageError("--sidecar stands at every command: expected a command without it, for which sidecars run")
+    numbers = [number for number, _, _ in options.steps]
+    most = numbers.index(signals.SIGKILL) if signals.SIGKILL in numbers else len(numbers)
+    for command in commands:
+        if len(command.steps) > most:
+            names = ",".join(signals.name(number)[3:] for number, _ in command.steps)
+            steps = ",".join(signals.name(number)[3:] for number in numbers)
+            raise UsageError(
+                f"-k '{names}' of one command: expected at most {most} signals, one for each step of '{steps}' "
+                "before the first KILL"
+            )
     given = [command.name for command in options.commands if command.name]
     if twice := [name for name in given if given.count(name) > 1]:
         raise UsageError(f"--name '{twice[0]}' stands at two commands: expected names that differ")
@@ -402,8 +463,9 @@ class _Reader:
         if option.scope not in (self._scope, FOR_BOTH):
             raise UsageError(self._misplaced(option, flag))
         new: Any = option.constant
-        if option.convert:
-            new = option.convert(flag, value if equals else self._value_of(flag, option))
+        convert = option.convert_for_one if self._scope == FOR_ONE else option.convert
+        if convert:
+            new = convert(flag, value if equals else self._value_of(flag, option))
         elif equals and flag == option.long:
             raise UsageError(f"{flag} takes no value, but was given '{value}'")
         elif equals:

@@ -8,12 +8,15 @@ import os
 from muinit import help as usage
 from muinit import signals
 from muinit.options import FORMATS
+from statechart.words.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from muinit.options import Options
+    from muinit.options import CommandLine, Options
+
+SCOPES = {"child": "", "group": " and its process group", "tree": " and its descendants"}
 
 
 class CannotShowError(Exception):
@@ -57,16 +60,20 @@ def _diagram(options: Options) -> tuple[str, str]:
     from statechart.words.phrases import seconds
 
     rewrite = dict(options.rewrite)
-    meaning = meanings(signals.by_name(), options.forwarded, options.stop_on, init=True, rewrite=rewrite)
+    meaning = meanings(
+        signals.by_name(), options.forwarded, options.stop_on, named=options.named, init=True, rewrite=rewrite
+    )
     unfolded = search.Unfolded(
         [number for number, _, _ in options.steps],
         options.times,
-        [number for number, what in meaning.items() if what == FORWARD],
+        [number for number, what in meaning.items() if what == FORWARD and number not in options.named],
         signals.name,
-        commands=[command.may_end for command in options.commands],
+        commands=["may-end" if it.may_end else "sidecar" if it.sidecar else "" for it in options.commands],
+        policy=options.exit_status,
         stop=[number for number, what in meaning.items() if what == STOP],
         targets=options.targets,
         step_targets=[target for _, target, _ in options.steps],
+        notes=[note for command in options.commands for note in _notes(command)],
     )
     too_long = ""
     if options.within is not None and unfolded.longest > options.within:
@@ -76,6 +83,15 @@ def _diagram(options: Options) -> tuple[str, str]:
         return _svg(search.dot(unfolded)), too_long
     output = {"mermaid": search.mermaid, "dot": search.dot, "table": search.table}[options.show]
     return output(unfolded) + "\n", too_long
+
+
+def _notes(command: CommandLine) -> Iterable[str]:
+    """What the options of one command change, in sentences."""
+    name = printable(command.name or command.argv[0])
+    for step, (number, target) in enumerate(command.steps, 1):
+        yield f"{name} gets {signals.name(number)}{SCOPES[target]} in step {step}."
+    for number, target in command.forward:
+        yield f"{signals.name(number)} is forwarded to {name}{SCOPES[target]}."
 
 
 def _svg(graph: str) -> str:

@@ -6,11 +6,12 @@ Two rules of this file:
 2. The table is total: each live state decides each event, and a "nothing" is a row with its reason.
 
 A run passes through the states in this order, and through each at most once. A state that has nothing to do is left in
-the same turn. The state depends only on *which processes are still alive*:
+the same turn. The state depends on *which processes are still alive*:
 
     RUNNING      Every command is alive, except those that may end and ended with 0. No clock runs.
-    TERMINATING  Step n of N was sent, and at least one command is still alive.
-    DRAINING     No command is left, so the exit code is chosen. Orphans remain, and the steps go on for them.
+    TERMINATING  Step n of N was sent, and at least one command is still alive. Sidecars live on.
+    DRAINING     No command but sidecars is left, or their steps have run out. The exit code is chosen. Orphans and
+                 sidecars remain, and the steps go on for them; if a sidecar is alive, they begin again.
     EXITED       Nothing is left, or the time of the last step ran out. An event here is an error.
 
 The step is a counter beside the state, not a state, because the steps come from the command line. A step can be given
@@ -108,9 +109,10 @@ ARCS = [
     arc("command_ended",   RUNNING,                DRAINING,    "last_command", do=("record", "choose_code", "start_steps")),
     arc("command_ended",   RUNNING,                STAY,        "may_go_on",    do=("record",)),
     arc("command_ended",   RUNNING,                TERMINATING,                 do=("record", "start_steps")),
+    arc("command_ended",   TERMINATING,            DRAINING,    "leaves_sidecars", do=("record", "choose_code", "start_steps")),
     arc("command_ended",   TERMINATING,            DRAINING,    "last_command", do=("record", "choose_code")),
     arc("command_ended",   TERMINATING,            STAY,                        do=("record",)),
-    arc("command_ended",   DRAINING,               STAY,                        why="no command is left to end"),
+    arc("command_ended",   DRAINING,               STAY,                        do=("record", "choose_code")),
 
     arc("orphans_adopted", RUNNING,                STAY,                        why="orphans may live as long as the commands run"),
     arc("orphans_adopted", STOPPING,               STAY,                        do=("send_step_to_adopted",)),
@@ -121,6 +123,7 @@ ARCS = [
     arc("timeout",         RUNNING,                STAY,                        why="no clock runs before a step is sent"),
     arc("timeout",         STOPPING,               STAY,        "some_unasked", do=("send_step_to_unasked",)),
     arc("timeout",         STOPPING,               STAY,        "step_left",    do=("start_next_step",)),
+    arc("timeout",         TERMINATING,            DRAINING,    "sidecars_left", do=("choose_code", "start_steps_for_all")),
     arc("timeout",         STOPPING,               EXITED,                      do=("give_up",)),
 
     arc("suspend",         RUNNING,                STAY,                        do=("suspend",)),

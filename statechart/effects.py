@@ -25,10 +25,14 @@ FLAG = "flag"
 SECONDS = "seconds"  # 0 to infinity
 CODE = "code"  # an exit status
 TARGET = "target"  # CHILD, GROUP or TREE
+SOME = "some"  # ((pid of a command, target), ...), or None
+SIDECARS = "sidecars"  # (pid, ...)
+OWN = "own"  # ((pid of a command, number of its own signal, target), ...)
 
 # Which processes get a signal: every child, the process group of every child, every descendant.
 CHILD, GROUP, TREE = "child", "group", "tree"
 TARGETS = {CHILD: "every child", GROUP: "the process group of every child", TREE: "every descendant"}
+OWN_TARGETS = {CHILD: "pid {}", GROUP: "pid {} and its group", TREE: "pid {} and its descendants"}
 
 
 class Effect(Value):
@@ -54,41 +58,68 @@ class Effect(Value):
 
 
 class Relay(Effect):
-    """Send `signum` to every child there is, to their process groups, or to every descendant."""
+    """Send `signum` to every child there is, to their process groups, or to every descendant.
 
-    __slots__ = ("signum", "target")
+    `some` are the commands that it is for, each with its own target; `None` is all.
+    """
+
+    __slots__ = ("signum", "some", "target")
     name = "relay"
-    fields = (("signal", SIGNAL, "signum"), ("target", TARGET, "target"))
+    fields = (("signal", SIGNAL, "signum"), ("target", TARGET, "target"), ("some", SOME, "some"))
     mark = "forwarded"
 
-    def __init__(self, signum: int, target: str = CHILD) -> None:
+    def __init__(self, signum: int, target: str = CHILD, some: tuple[tuple[int, str], ...] | None = None) -> None:
         self.signum = signum
         self.target = target
+        self.some = some
 
     def words(self, signame: Signame) -> str:
-        return f"{signame(self.signum)} to {TARGETS[self.target]}"
+        if self.some is None:
+            return f"{signame(self.signum)} to {TARGETS[self.target]}"
+        whom = [OWN_TARGETS[target].format(pid) for pid, target in self.some]
+        return f"{signame(self.signum)} to {', '.join(whom) or 'no command that is alive'}"
 
 
 class SendStep(Effect):
     """Send the signals of a step, in order, to each process in `pids`; `None` is every child there is.
 
-    If they are not for `pids`, `target` says which processes get them, each of them once. The loop must report a child
-    that this misses as adopted, so that it gets the signals then.
+    If they are not for `pids`, `target` says which processes get them, each of them once. `own` has the commands that
+    get another first signal, and for each the target of that: it is for nothing but the command and what descends from
+    it. `spared` are the pids of sidecars that get nothing, nor does what descends from them or is in their groups. The
+    loop must report a child that this misses as adopted, so that it gets the signals then.
     """
 
-    __slots__ = ("pids", "signums", "target")
+    __slots__ = ("own", "pids", "signums", "spared", "target")
     name = "step"
-    fields = (("signals", SIGNALS, "signums"), ("pids", PIDS, "pids"), ("target", TARGET, "target"))
+    fields = (
+        ("signals", SIGNALS, "signums"),
+        ("pids", PIDS, "pids"),
+        ("target", TARGET, "target"),
+        ("own", OWN, "own"),
+        ("spared", SIDECARS, "spared"),
+    )
     mark = "signal of a step"
 
-    def __init__(self, *signums: int, pids: tuple[int, ...] | None = None, target: str = CHILD) -> None:
+    def __init__(
+        self,
+        *signums: int,
+        pids: tuple[int, ...] | None = None,
+        target: str = CHILD,
+        own: tuple[tuple[int, int, str], ...] = (),
+        spared: tuple[int, ...] = (),
+    ) -> None:
         self.signums = signums
         self.pids = pids
         self.target = target
+        self.own = own
+        self.spared = spared
 
     def words(self, signame: Signame) -> str:
         whom = TARGETS[self.target] if self.pids is None else "those not asked yet"
-        return f"{', '.join(map(signame, self.signums))} to {whom}"
+        text = f"{', '.join(map(signame, self.signums))} to {whom}" + (" but sidecars" if self.spared else "")
+        return text + "".join(
+            f", but {signame(signum)} to {OWN_TARGETS[target].format(pid)}" for pid, signum, target in self.own
+        )
 
 
 class SetClock(Effect):

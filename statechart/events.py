@@ -28,6 +28,7 @@ COMMANDS_ENDED = "commands ended"  # ((index of the command, Ending), ...)
 ORPHANS_ENDED = "orphans ended"  # ((pid, Ending), ...), names
 ADOPTED = "adopted"  # pids, asked, names
 PROCESSES = "processes"  # pids, names
+PIDS = "pids"  # (pid, ...)
 
 
 class Event(Value):
@@ -172,17 +173,21 @@ class Timeout(Event):
     """The clock ran out.
 
     `unasked` are the living descendants that have not had the signal of the step in force, and that muinit may signal.
-    It looks for them only if the chart could ask them now (`Lifecycle.can_ask_late`).
+    It looks for them only if the chart could ask them now (`Lifecycle.can_ask_late`). `below` says of each from which
+    child of muinit it descends; it is empty if no command has steps of its own.
     """
 
-    __slots__ = ("names", "unasked")
+    __slots__ = ("below", "names", "unasked")
     name = "timeout"
-    fields = (("unasked", PROCESSES, "unasked", "names"),)
+    fields = (("unasked", PROCESSES, "unasked", "names"), ("below", PIDS, "below"))
     story = "not asked to stop yet: {}"
 
-    def __init__(self, *unasked: int, names: tuple[str, ...] = (), at: float = 0.0) -> None:
+    def __init__(
+        self, *unasked: int, below: tuple[int, ...] = (), names: tuple[str, ...] = (), at: float = 0.0
+    ) -> None:
         super().__init__(at=at)
         self.unasked = unasked
+        self.below = below
         self.names = names
 
 

@@ -30,13 +30,15 @@ SIGCONT = 18  # the same on all but alpha, mips, parisc and sparc, for which the
 # Otherwise every run with `-t 0` would give up.
 KILL_SECONDS = 1.0
 
+MAY_END, SIDECAR = "may-end", "sidecar"  # the roles that a command can have
+
 
 class Command:
     """A command: its command line, and what became of it."""
 
     __slots__ = (
-        *("argv", "ended_at", "ending", "may_end", "name", "own_signals", "pid"),
-        *("reads_nothing", "step", "step_at", "success", "told"),
+        *("argv", "counts", "ended_at", "ending", "forward", "may_end", "name", "own_signals", "pid"),
+        *("reads_nothing", "sidecar", "step", "step_at", "steps", "success", "told"),
     )
 
     def __init__(
@@ -48,6 +50,9 @@ class Command:
         name: str = "",
         success: Collection[int] = (),
         may_end: bool = False,
+        sidecar: bool = False,
+        steps: Sequence[tuple[int, str]] = (),
+        forward: Mapping[int, str] | None = None,
     ) -> None:
         self.argv = argv
         self.pid = pid  # None: never started
@@ -55,6 +60,10 @@ class Command:
         self.name = name  # "": the program's
         self.success = success  # exit codes that count as 0
         self.may_end = may_end  # its end with 0 does not stop the others
+        self.sidecar = sidecar  # it is stopped after the others
+        self.steps = steps  # its own signals, with their targets, in place of those of the first steps
+        self.forward = forward or {}  # signals that are forwarded to it and not to every command, with their targets
+        self.counts = True  # whether its end can decide the exit status
         self.ending: Ending | None = None
         self.ended_at = 0.0
         self.step = 0  # the step that was in force when it ended; 0: none was
@@ -63,9 +72,18 @@ class Command:
         self.own_signals: dict[int, bool] = {}  # signal -> whether muinit last sent it on its own initiative
 
     @property
+    def role(self) -> str:
+        """MAY_END, SIDECAR, or "": most commands have none."""
+        return MAY_END if self.may_end else SIDECAR if self.sidecar else ""
+
+    @property
     def alive(self) -> bool:
         """Whether it was started and has not ended."""
         return self.pid is not None and self.ending is None
+
+    def step_signal(self, step: int, common: int) -> int:
+        """The signal that it gets in a step, whose signal is `common` for the other commands."""
+        return self.steps[step - 1][0] if step <= len(self.steps) else common
 
     @property
     def code(self) -> int:
@@ -202,12 +220,26 @@ class Lifecycle:
         sent, coming = self.steps[: self.step], self.steps[self.step : self.step + 1]
         return not self.again and SIGKILL not in sent and (not coming or coming[0] == SIGKILL)
 
+    @property
+    def spared(self) -> tuple[int, ...]:
+        """The pids of the living sidecars, as long as the steps leave them out."""
+        if self.state is State.DRAINING or not any(command.alive and not command.sidecar for command in self.commands):
+            return ()
+        return tuple(command.pid for command in self.commands if command.sidecar and command.alive and command.pid)
+
     # Guards
 
     def last_command(self, event: CommandEnded) -> bool:
-        """Whether no command is left alive after these."""
-        ended = [index for index, _ in event.endings]
-        return not any(command.alive for index, command in enumerate(self.commands) if index not in ended)
+        """Whether no command but sidecars is left alive after these."""
+        return all(command.sidecar for command in self._living_after(event))
+
+    def leaves_sidecars(self, event: CommandEnded) -> bool:
+        """Whether only sidecars are left alive after these, at least one."""
+        return bool(self._living_after(event)) and self.last_command(event)
+
+    def sidecars_left(self, event: Timeout) -> bool:
+        """Whether a sidecar is alive that the steps have left out so far."""
+        return bool(self.spared)
 
     def may_go_on(self, event: CommandEnded) -> bool:
         """Whether all of these may end, and have ended with 0, so that the others go on."""
@@ -226,8 +258,13 @@ class Lifecycle:
 
     def relay(self, event: Forward) -> None:
         """Pass the signal on."""
-        self._remember_sending(event.signum, own=False)
-        self._effects.append(Relay(event.signum, self.targets.get(event.signum, CHILD)))
+        signum = event.signum
+        named = any(signum in command.forward for command in self.commands)
+        reached = [it for it in self.commands if it.alive and (signum in it.forward or not named)]
+        for command in reached:
+            self._remember(command, signum, own=False)
+        some = tuple((it.pid, it.forward[signum]) for it in reached if it.pid) if named else None
+        self._effects.append(Relay(signum, CHILD if named else self.targets.get(signum, CHILD), some))
 
     def obey(self, event: Terminate) -> None:
         """Remember that muinit was told to stop: what it sends from now on is not its own initiative."""
@@ -238,27 +275,36 @@ class Lifecycle:
         """Send step 1, also if it was sent before."""
         self._start_step(1, event)
 
+    def start_steps_for_all(self, event: Event) -> None:
+        """Send step 1, also to what was left out."""
+        self._start_step(1, event, ())
+
     def start_next_step(self, event: Event) -> None:
         """Send the next step."""
         self._start_step(self.step + 1, event)
 
-    def _start_step(self, step: int, event: Event) -> None:
-        """Send the signal of a step to every child, and set the clock."""
+    def _start_step(self, step: int, event: Event, spared: tuple[int, ...] | None = None) -> None:
+        """Send the signal of a step to every child but those that are spared, and set the clock."""
         self.step, self.again = step, False
         signum = self._step_signum
         self.step_at = event.at
-        self._remember_sending(signum, own=not self.told)
+        spared = self.spared if spared is None else spared
+        reached = [command for command in self.commands if command.alive and command.pid not in spared]
+        for command in reached:
+            self._remember(command, command.step_signal(step, signum), own=not self.told)
         self.asked |= signum != SIGKILL
         self.killing |= signum == SIGKILL and self.asked
-        self._send_step_to(None)
+        self._send_step(reached, spared)
         last_kill = signum == SIGKILL and not self.step_left(event)
         self._effects.append(SetClock(max(self._time, KILL_SECONDS) if last_kill else self._time))
 
     def send_step_to_adopted(self, event: OrphansAdopted) -> None:
         """Send the step's signal to orphans that have not had it yet. The clock runs on."""
         pids = tuple(pid for pid in event.pids if pid not in event.asked)
-        if pids:
-            self._send_step_to(pids)
+        if pids and self._step_signum == SIGKILL:
+            self._send_step((), self.spared)
+        elif pids:
+            self._effects.append(SendStep(self._step_signum, SIGCONT, pids=pids))
 
     def send_step_to_unasked(self, event: Timeout) -> None:
         """Send the step's signal to descendants that have not had it yet, and give everybody the step's time once more.
@@ -266,14 +312,21 @@ class Lifecycle:
         A shell that waits for a program in its foreground keeps SIGTERM to itself, and so do mysqld_safe and npm.
         """
         self.again = True
-        self._send_step_to(event.unasked)
+        steps = {command.pid: command.step_signal(self.step, self._step_signum) for command in self.commands}
+        found: dict[int, list[int]] = {}
+        for pid, top in zip(event.unasked, event.below or event.unasked, strict=True):
+            found.setdefault(steps.get(top, self._step_signum), []).append(pid)
+        self._effects += [SendStep(signum, SIGCONT, pids=tuple(pids)) for signum, pids in found.items()]
         self._effects.append(SetClock(self._time))
 
     def record(self, event: CommandEnded) -> None:
         """Remember how the commands ended."""
+        only_sidecars = self.state is State.DRAINING or self.last_command(event)
         for index, ending in event.endings:
             command = self.commands[index]
             command.ending = ending
+            # After the others, a sidecar ends because it is stopped. One that could not be started has begun the stop.
+            command.counts = not (command.sidecar and only_sidecars) or bool(ending.failure)
             command.ended_at = event.at
             command.step = self.step
             command.step_at = self.step_at
@@ -291,7 +344,7 @@ class Lifecycle:
 
     def choose_code(self, event: CommandEnded) -> None:
         """The exit status is that of the command that the policy finds, else 0."""
-        self.decider = POLICIES[self.policy](self.ended)
+        self.decider = POLICIES[self.policy]([command for command in self.ended if command.counts])
         if self.decider is not None:
             self.code = self.decider.code
 
@@ -323,16 +376,20 @@ class Lifecycle:
     def _time(self) -> float:
         return self.times[self.step - 1]
 
-    def _send_step_to(self, pids: tuple[int, ...] | None) -> None:
+    def _send_step(self, reached: Sequence[Command], spared: tuple[int, ...]) -> None:
         if self._step_signum == SIGKILL:
             # A killed parent cannot stop its children any more, so kill the whole tree, and again at each adoption.
-            self._effects.append(SendStep(SIGKILL, target=TREE))
-        else:
-            # A stopped process does not act on a signal before it is continued (signal(7)).
-            target = self.step_targets[self.step - 1] if pids is None and self.step_targets else CHILD
-            self._effects.append(SendStep(self._step_signum, SIGCONT, pids=pids, target=target))
+            self._effects.append(SendStep(SIGKILL, target=TREE, spared=spared))
+            return
+        target = self.step_targets[self.step - 1] if self.step_targets else CHILD
+        own = tuple((it.pid, *it.steps[self.step - 1]) for it in reached if it.pid and self.step <= len(it.steps))
+        # A stopped process does not act on a signal before it is continued (signal(7)).
+        self._effects.append(SendStep(self._step_signum, SIGCONT, target=target, own=own, spared=spared))
 
-    def _remember_sending(self, signum: int, *, own: bool) -> None:
-        for command in self.commands:
-            if command.alive:
-                command.own_signals[signum] = own
+    def _remember(self, command: Command, signum: int, *, own: bool) -> None:
+        command.own_signals[signum] = own
+
+    def _living_after(self, event: CommandEnded) -> list[Command]:
+        """The commands that are alive after these ends."""
+        ended = [index for index, _ in event.endings]
+        return [it for index, it in enumerate(self.commands) if it.alive and index not in ended]

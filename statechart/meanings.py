@@ -88,6 +88,7 @@ def meaning(  # noqa: C901, PLR0911 (a list of rules; the first one that fits co
     number: int,
     *,
     forward: Collection[int] = (),
+    named: Collection[int] = (),
     stop_on: Collection[int] = (),
     init: bool,
     ignored: bool = False,
@@ -95,8 +96,9 @@ def meaning(  # noqa: C901, PLR0911 (a list of rules; the first one that fits co
 ) -> str:
     """Return what one signal means to a run of muinit.
 
-    `forward` and `stop_on` are the numbers that the user named; if there are none, the default counts. `init` says
-    whether muinit is PID 1; `ignored` and `blocked`, whether its caller had ignored or blocked this signal.
+    `forward` and `stop_on` are the numbers that the user named; if there are none, the default counts. `named` are
+    those that the user named for some commands alone: they change no default but their own. `init` says whether muinit
+    is PID 1; `ignored` and `blocked`, whether its caller had ignored or blocked this signal.
     """
     if cannot_be_forwarded(name) and name != "SIGCHLD":
         return NOTHING
@@ -106,6 +108,8 @@ def meaning(  # noqa: C901, PLR0911 (a list of rules; the first one that fits co
     if number in stop_on:
         return STOP
     if number in forward or (EVERY_SIGNAL in forward and name != "SIGTSTP"):
+        return FORWARD
+    if number in named:
         return FORWARD
     # Then the defaults. They do not apply if the caller ignores the signal, as a shell's `&` does with INT and QUIT.
     if ignored:
@@ -130,6 +134,7 @@ def meanings(
     forward: Collection[int] = (),
     stop_on: Collection[int] = (),
     *,
+    named: Collection[int] = (),
     init: bool,
     ignored: Collection[int] = (),
     blocked: Collection[int] = (),
@@ -144,6 +149,7 @@ def meanings(
             name,
             number,
             forward=forward,
+            named=named,
             stop_on=stop_on,
             init=init,
             ignored=number in ignored,

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from statechart.chart import MachineError, State
 from statechart.effects import Relay, ResumeAll, SendStep, SetClock, SuspendAll
-from statechart.events import ADOPTED, COMMANDS_ENDED, ORPHANS_ENDED, PROCESSES, SIGNAL, Drained
+from statechart.events import ADOPTED, COMMANDS_ENDED, ORPHANS_ENDED, PIDS, PROCESSES, SIGNAL, Drained
 from statechart.lifecycle import SIGKILL
 from statechart.traces.read import ENDLESS
 from statechart.traces.write import nanoseconds
@@ -162,15 +162,22 @@ class Lives:
             self.rest.notes.append(Note(moment, kind, f"{count} {kind}"))
 
     def _relayed(self, moment: int, effect: Relay) -> None:
-        self._note(Note(moment, effect.name, self.signame(effect.signum), "forwarded"), self._children())
+        some = None if effect.some is None else {pid for pid, _ in effect.some}
+        chosen = (life for life in self._children() if some is None or life.pid in some)
+        self._note(Note(moment, effect.name, self.signame(effect.signum), "forwarded"), chosen)
 
     def _step_sent(self, moment: int, decision: Decision, effect: SendStep) -> None:
         clocks = [other.seconds for other in decision.effects if isinstance(other, SetClock)]
         if clocks:
             self._step = f"{self.signame(effect.signums[0])}, {seconds(clocks[0])}"
         kind = "kill" if SIGKILL in effect.signums else effect.name
-        note = Note(moment, kind, ", ".join(map(self.signame, effect.signums)), f"sent, {decision.after}")
-        self._note(note, self._children() if effect.pids is None else map(self._adopted.get, effect.pids))
+        own = {pid: signum for pid, signum, _ in effect.own}
+        chosen = self._children() if effect.pids is None else map(self._adopted.get, effect.pids)
+        for life in chosen:
+            if life and life.pid not in effect.spared:
+                signums = (own.get(life.pid or 0, effect.signums[0]), *effect.signums[1:])
+                text = ", ".join(map(self.signame, signums))
+                self._note(Note(moment, kind, text, f"sent, {decision.after}"), [life])
 
     def _suspended(self, moment: int, effect: SuspendAll) -> None:
         self._note(Note(moment, effect.name, "SIGTSTP", "sent, to suspend it"), self._living.values())
@@ -222,6 +229,7 @@ class Lives:
         ORPHANS_ENDED: lambda self, moment, endings, _: self._orphans_ended(moment, endings),
         ADOPTED: lambda self, moment, pids, _, names: self._orphans_adopted(moment, pids, names),
         PROCESSES: lambda *_: None,  # they are drawn once they are adopted
+        PIDS: lambda *_: None,
     }
     _EFFECTS: ClassVar[dict[str, Callable[..., None]]] = {
         "relay": lambda self, moment, _, effect: self._relayed(moment, effect),

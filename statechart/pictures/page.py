@@ -52,13 +52,14 @@ def diagram(found: Trace) -> tuple[Markup, str]:
         return Markup(), GRAPHVIZ
     numbers = found.header["signals"]
     forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
-    roles = [False, False, *(True for command in lifecycle.commands if command.may_end)]
+    roles = ["", "", *(command.role for command in lifecycle.commands if command.role)]
     unfolded = search.Unfolded(
         lifecycle.steps,
         lifecycle.times,
         forward,
         lambda number: printable(found.signame(number)),
         roles,
+        policy=lifecycle.policy,
         stop=stop,
         targets=lifecycle.targets,
         step_targets=lifecycle.step_targets,

@@ -20,7 +20,7 @@ from statechart.events import (
     Terminate,
     Timeout,
 )
-from statechart.lifecycle import Command, Lifecycle
+from statechart.lifecycle import MAY_END, SIDECAR, Command, Lifecycle
 from statechart.pictures import printers
 from statechart.pictures.printers import Arrow, Box, Drawing
 from statechart.values import Stage
@@ -42,6 +42,11 @@ ENDLESS = float("inf")
 DOCKER, KUBERNETES = 10, 30  # seconds that each gives a stop by default
 SIGTERM, ORPHAN, GRANDCHILD = 15, 1, -1  # any signal, and any pids, would do
 MOST_SIGNALS = 6  # that a caption names
+CODES = {  # that each policy of the exit status finds
+    "first-failed": "the code of the first command that failed",
+    "first-ended": "the code of the first command that ended",
+    "original": "the first code other than 0",
+}
 
 
 def edge(decision: Decision) -> Edge:
@@ -53,8 +58,10 @@ class Unfolded:
     """Every stage that a run can get into, and every edge between them.
 
     `steps` and `times` are those of `Lifecycle`, `forward` the numbers of the signals that are forwarded. `commands`
-    says of each command whether it may end; none stands for two that may not. More than two of a kind lead to nothing
-    that two do not lead to.
+    has the role of each command; none stands for two without one. More than two of a role lead to nothing that two do
+    not lead to.
+
+    `notes` are sentences for the caption.
 
     `states` has for each stage what its step sent and the clock that it set, in words; nothing if no step is in force.
     `edges` has the effects of each edge in words. `longest` is how many seconds a stop takes, 0 to infinity, if no
@@ -67,12 +74,15 @@ class Unfolded:
         times: float | Sequence[float],
         forward: Collection[int],
         signame: Signame,
-        commands: Sequence[bool] = (),
+        commands: Sequence[str] = (),
         *,
+        policy: str = "first-failed",
         stop: Collection[int] = (SIGTERM,),
         targets: Mapping[int, str] | None = None,
         step_targets: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> None:
+        self.notes = notes
         self._steps = steps
         self._times = times
         self._targets = targets
@@ -80,15 +90,17 @@ class Unfolded:
         self._forward = forward
         self.stop = [signame(number) for number in sorted(stop, key=lambda number: number != SIGTERM)]
         self._signame = signame
-        self._commands = [*[False] * min(commands.count(False), 2), *[True] * min(commands.count(True), 2)]
+        self._policy = policy
+        roles = ("", MAY_END, SIDECAR)
+        self._commands = [role for role in roles for _ in range(min(commands.count(role), 2))]
         self.states: dict[Stage, list[str]] = {}
         self.edges: dict[Edge, list[str]] = {}
         self._search()
         self.longest = self._wait()
 
     def _begin(self) -> Lifecycle:
-        kinds = enumerate(self._commands or [False, False], ORPHAN + 1)
-        commands = [Command((), pid, may_end=may_end) for pid, may_end in kinds]
+        roles = enumerate(self._commands or ["", ""], ORPHAN + 1)
+        commands = [Command((), pid, may_end=role == MAY_END, sidecar=role == SIDECAR) for pid, role in roles]
         return Lifecycle(
             commands, tuple(self._steps), self._times, targets=self._targets, step_targets=self._step_targets
         )
@@ -123,7 +135,7 @@ class Unfolded:
             names = ((target, _or([*signums])) for target, signums in relayed.items())
             return " or ".join(f"{these} to {TARGETS[target]}" for target, these in names)
         if isinstance(alike[0], Exit) and not alike[0].gave_up:
-            return "exit with the code of the first command that failed, else 0"
+            return f"exit with {CODES[self._policy]}, else 0"
         return " or ".join(dict.fromkeys(effect.words(self._signame) for effect in alike))
 
     def _wait(self) -> float:
@@ -177,7 +189,7 @@ class _Situation:
         yield Terminate(SIGTERM)
         if self.alive:
             yield CommandEnded((self.alive[0], Ending(0)))
-            if any(command.may_end for command in self.lifecycle.commands):
+            if any(command.role for command in self.lifecycle.commands):
                 yield from (CommandEnded((index, Ending(code))) for index in self.alive for code in (0, 3))
             yield CommandEnded(*((index, Ending(0)) for index in self.alive))
         yield OrphansAdopted(ORPHAN)
@@ -232,6 +244,7 @@ def caption(unfolded: Unfolded) -> list[str]:
     return [
         f"A stop takes at most {most}: docker stop -t and terminationGracePeriodSeconds must be longer; {default}.",
         f"{_or(unfolded.stop)} starts the steps. Another one starts them over, and the time too.",
+        *unfolded.notes,
     ]
 
 

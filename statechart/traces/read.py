@@ -124,8 +124,21 @@ def _lifecycle(entry: Entry) -> Lifecycle:
         reads_nothing = _a(bool, each["reads_nothing"])
         argv, pid = _some(str, each["argv"]), None if pid is None else _a(int, pid)
         success = [_a(int, code) for code in _a(list, each["success"])]
-        name, may_end = _a(str, each["name"]), _a(bool, each["may_end"])
-        commands.append(Command(argv, pid, reads_nothing=reads_nothing, name=name, success=success, may_end=may_end))
+        name, may_end, sidecar = _a(str, each["name"]), _a(bool, each["may_end"]), _a(bool, each["sidecar"])
+        own = [(numbers[step["signal"]], _target(step["target"])) for step in _a(list, each["steps"])]
+        commands.append(
+            Command(
+                argv,
+                pid,
+                reads_nothing=reads_nothing,
+                name=name,
+                success=success,
+                may_end=may_end,
+                sidecar=sidecar,
+                steps=own,
+                forward={numbers[name]: _target(target) for name, target in each["forward"].items()},
+            )
+        )
     if _a(str, entry["exit_status"]) not in POLICIES:
         raise ValueError(f"{entry['exit_status']!r} is not a policy")
     targets = {numbers[name]: _target(target) for name, target in entry["targets"].items()}
@@ -228,6 +241,7 @@ EVENT_FIELDS: dict[str, Callable[[Numbers, Any], tuple[Any, ...]]] = {
     events.ORPHANS_ENDED: lambda numbers, entries: (_endings("pid", entries, numbers), _names(entries)),
     events.ADOPTED: lambda _, entries: (_pids(entries), _asked(entries), _names(entries)),
     events.PROCESSES: lambda _, entries: (_pids(entries), _names(entries)),
+    events.PIDS: lambda _, pids: (tuple(_a(int, pid) for pid in _a(list, pids)),),
 }
 EFFECT_FIELDS: dict[str, Callable[[Numbers, Any], Any]] = {
     effects.SIGNAL: lambda numbers, name: numbers[name],
@@ -237,4 +251,11 @@ EFFECT_FIELDS: dict[str, Callable[[Numbers, Any], Any]] = {
     effects.SECONDS: lambda _, seconds: _seconds(seconds),
     effects.CODE: lambda _, code: _a(int, code),
     effects.TARGET: lambda _, target: _target(target),
+    effects.SOME: lambda _, some: (
+        None if some is None else tuple((_a(int, each["pid"]), _target(each["target"])) for each in _a(list, some))
+    ),
+    effects.SIDECARS: lambda _, pids: tuple(_a(int, pid) for pid in _a(list, pids)),
+    effects.OWN: lambda numbers, entries: tuple(
+        (_a(int, each["pid"]), numbers[each["signal"]], _target(each["target"])) for each in _a(list, entries)
+    ),
 }

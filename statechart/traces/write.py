@@ -45,6 +45,9 @@ def header(
                 "name": command.name,
                 "success": sorted(command.success),
                 "may_end": command.may_end,
+                "sidecar": command.sidecar,
+                "forward": {names[number]: target for number, target in command.forward.items()},
+                "steps": [{"signal": names[number], "target": target} for number, target in command.steps],
                 "reads_nothing": command.reads_nothing,
             }
             for command in lifecycle.commands
@@ -112,6 +115,7 @@ EVENT_FIELDS: dict[str, Callable[..., Any]] = {
         process | {"asked": process["pid"] in asked} for process in _processes(pids, names)
     ],
     events.PROCESSES: lambda _, pids, names: _processes(pids, names),
+    events.PIDS: lambda _, pids: [*pids],
 }
 EFFECT_FIELDS: dict[str, Callable[[Signame, Any], Any]] = {
     effects.SIGNAL: lambda signame, signum: signame(signum),
@@ -121,4 +125,9 @@ EFFECT_FIELDS: dict[str, Callable[[Signame, Any], Any]] = {
     effects.SECONDS: lambda _, seconds: _or_null(seconds),
     effects.CODE: lambda _, code: code,
     effects.TARGET: lambda _, target: target,
+    effects.SOME: lambda _, some: None if some is None else [{"pid": pid, "target": target} for pid, target in some],
+    effects.SIDECARS: lambda _, pids: [*pids],
+    effects.OWN: lambda signame, own: [
+        {"pid": pid, "signal": signame(signum), "target": target} for pid, signum, target in own
+    ],
 }

@@ -35,13 +35,16 @@ class Verdict:
     def sentence(self, survivors: Sequence[str], at: float) -> str:
         """Why the run exits, `at` seconds after its start. `survivors` describes the processes that are left alive."""
         lifecycle = self._lifecycle
-        first = next((it for it in lifecycle.ended if not it.step and it.stops), None)  # its end began the stop
+        first = next(
+            (it for it in lifecycle.ended if not it.step and it.stops and it.counts), None
+        )  # its end began the stop
         stopped = ", so muinit stopped the rest" if any(it.step or it.alive for it in lifecycle.commands) else ""
         if lifecycle.decider is not None:
             what = self.fate(lifecycle.decider, total=True)
         elif lifecycle.code:
+            signum = lifecycle.steps[lifecycle.step - 1]
             alive = ", ".join(survivors) or "a process that cannot be identified"
-            what = f"still alive {seconds(at - lifecycle.step_at)} into {self._step(lifecycle.step)}: {alive}"
+            what = f"still alive {seconds(at - lifecycle.step_at)} into {self._step(lifecycle.step, signum)}: {alive}"
         else:
             what = "no command failed"
         if first is None and lifecycle.told:
@@ -78,7 +81,7 @@ class Verdict:
         if it.pid and (total or not it.step):
             text += f" after {seconds(it.ended_at)}"
         if it.step:
-            text += f", {seconds(it.ended_at - it.step_at)} into {self._step(it.step)}"
+            text += f", {seconds(it.ended_at - it.step_at)} into {self._step_of(it)}"
         if self._out_of_memory and it.ending.death == SIGKILL not in it.own_signals:
             text += " (the kernel has counted an OOM kill in this cgroup)"
         mistake = self._mistake(it)
@@ -87,7 +90,7 @@ class Verdict:
     def _mistake(self, it: Command) -> str:
         """What may be wrong if this command began the stop by exiting 0, and what to do; "" if nothing seems wrong."""
         assert it.ending is not None
-        if it.step or it.code or not it.stops:
+        if it.step or it.code or not it.stops or not it.counts:
             return ""
         if self._lifecycle.left:
             left = first_few([orphan(*process) for process in self._lifecycle.left])
@@ -101,22 +104,29 @@ class Verdict:
         assert it.ending is not None
         whose = ""
         if it.ending.death in it.own_signals:  # we sent it
-            whose = "muinit's " if it.step and it.ending.death in self._lifecycle.steps else "a forwarded "
+            steps = {*self._lifecycle.steps, *(signum for signum, _ in it.steps)}
+            whose = "muinit's " if it.step and it.ending.death in steps else "a forwarded "
         return ending(it.ending, self._signame, whose) + (f" ({it.ending.code})" if it.ending.signum else "")
 
     def _fates(self, commands: Sequence[Command]) -> Iterator[str]:
         """What became of each, failures first; of many, those that ended alike are counted."""
         commands = sorted(commands, key=lambda it: not (it.ending and it.failed))
         yield from map(self.fate, commands[:MOST_NAMES])
-        alike: dict[tuple[str, int], list[Command]] = {}
+        alike: dict[tuple[str, str], list[Command]] = {}
         for it in commands[MOST_NAMES:]:
             what = self._end(it) if it.ending else "are still alive" if it.alive else "were not started"
-            alike.setdefault((what, it.step), []).append(it)
+            alike.setdefault((what, self._step_of(it)), []).append(it)
         for (what, step), those in alike.items():
             longest = max(it.ended_at - it.step_at for it in those)
-            when = f", at most {seconds(longest)} into {self._step(step)}" if step else ""
+            when = f", at most {seconds(longest)} into {step}" if step else ""
             yield f"{len(those)} more {what}{when}" if len(those) > 1 else self.fate(those[0])
 
-    def _step(self, number: int) -> str:
-        steps = self._lifecycle.steps
-        return f"step {number} of {len(steps)} ({self._signame(steps[number - 1])})"
+    def _step_of(self, it: Command) -> str:
+        """The step in which it ended, with the signal that it got; a sidecar may have been left out. "" for none."""
+        if not it.step:
+            return ""
+        signum = it.step_signal(it.step, self._lifecycle.steps[it.step - 1])
+        return self._step(it.step, signum if signum in it.own_signals else 0)
+
+    def _step(self, number: int, signum: int) -> str:
+        return f"step {number} of {len(self._lifecycle.steps)}" + (f" ({self._signame(signum)})" if signum else "")

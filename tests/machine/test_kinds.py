@@ -51,6 +51,7 @@ EVENT_VALUES: dict[str, list[tuple[Any, ...]]] = {
     events.ORPHANS_ENDED: [(((50, Ending(0)), (51, Ending(137, 9))), ("sleep", "")), (((50, Ending(0)),), ())],
     events.ADOPTED: [((50, -51), (50,), ("sleep", "")), ((50,), (), ())],
     events.PROCESSES: [((60, 61), ("sleep", "")), ((), ()), ((60,), ())],
+    events.PIDS: [((50, 100),), ((),)],
 }
 EFFECT_VALUES: dict[str, list[Any]] = {
     effects.SIGNAL: [signals.SIGINT],
@@ -60,6 +61,9 @@ EFFECT_VALUES: dict[str, list[Any]] = {
     effects.SECONDS: [0.0, 2.5, inf],
     effects.CODE: [0, 255],
     effects.TARGET: ["child", "group", "tree"],
+    effects.SOME: [None, (), ((100, "child"), (101, "group"))],
+    effects.SIDECARS: [(), (100,)],
+    effects.OWN: [(), ((100, signals.SIGHUP, "child"),), ((100, signals.SIGHUP, "tree"), (101, 3, "group"))],
 }
 
 
@@ -202,5 +206,5 @@ def test_the_search_and_the_proof_produce_every_kind_of_event() -> None:
     produced = {event.name for event in verify.possible(setup, world)}
     stopping = world._replace(step=1, clock=2.0)
     produced |= {event.name for event in verify.possible(setup, stopping)}
-    produced |= {event.name for event in verify.possible(setup, stopping._replace(sent=(None, None)))}
+    produced |= {event.name for event in verify.possible(setup, stopping._replace(sent=(None, None), over=True))}
     assert produced == EVENTS.keys()

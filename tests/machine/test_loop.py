@@ -49,17 +49,17 @@ class Scripted:
         self.waited = seconds
         return next(self.wakes)(self)
 
-    def children(self) -> list[int]:
-        return list(self.alive)
+    def children(self, spared: tuple[int, ...] = ()) -> list[int]:
+        return [pid for pid in self.alive if pid not in spared]
 
-    def whole_tree(self) -> tuple[list[int], list[int]]:
-        return [], self.children()
+    def whole_tree(self, spared: tuple[int, ...] = ()) -> tuple[list[int], list[int]]:
+        return [], self.children(spared)
 
     def group(self, pid: int) -> int:
         return pid
 
-    def living(self) -> dict[int, int]:
-        return {pid: pid * 100 for pid in [*self.alive, *self.grandchildren]}
+    def living(self, spared: tuple[int, ...] = ()) -> dict[int, tuple[int, int]]:
+        return {pid: (pid * 100, pid) for pid in [*self.children(spared), *self.grandchildren]}
 
     def start_time(self, pid: int) -> int:
         return self.later.get(pid, pid * 100)
@@ -193,7 +193,7 @@ def test_one_that_slips_through_a_search_is_named_by_the_next() -> None:
     """/proc is no snapshot: a search may miss a process."""
     kernel = Scripted(comes(SIGTERM), time_passes)
     looks = iter([[], [], [7]])
-    kernel.whole_tree = lambda: ([], next(looks))  # type: ignore[method-assign]
+    kernel.whole_tree = lambda _=(): ([], next(looks))  # type: ignore[method-assign, assignment]
     lifecycle = Lifecycle([Command(["a"], 7), Command(["b"], 8)], (SIGTERM,), 2.0)
     meaning = meanings(signals.by_name(), init=True)
     loop = Loop(kernel, lifecycle, meaning, lambda _: None, started_at=0.0)  # type: ignore[arg-type]

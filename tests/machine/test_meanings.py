@@ -34,15 +34,15 @@ NOT_DEADLY = {"SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGPIPE", 
 DEFAULT_STOPS = {"SIGQUIT", "SIGPWR", "SIGRTMIN+3"}
 
 
-def expected(name: str, *, forward: str, stop_on: str, init: bool, ignored: bool, blocked: bool) -> str:
-    """The meaning by docs/design.md, rule 5. `forward` and `stop_on` are "", this signal, or another one."""
+def expected(name: str, *, forward: str, named: str, stop_on: str, init: bool, ignored: bool, blocked: bool) -> str:
+    """The meaning by docs/design.md, rule 5. `forward`, `named` and `stop_on` are "", this signal, or another one."""
     if name in NEVER:
         return NOTHING
     if name in ALWAYS:
         return ALWAYS[name]
     if name == stop_on:
         return STOP
-    if name == forward:
+    if name in (forward, named):
         return FORWARD
     if ignored:
         return NOTHING
@@ -62,19 +62,23 @@ def expected(name: str, *, forward: str, stop_on: str, init: bool, ignored: bool
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_signal_in_every_case(name: str) -> None:
     other = "SIGUSR2" if name != "SIGUSR2" else "SIGUSR1"
-    for forward, stop_on in product(("", name, other), ("", name, other)):
+    for forward, named, stop_on in product(("", name, other), repeat=3):
         for init, ignored, blocked in product((False, True), repeat=3):
-            if forward == stop_on == name:
+            if name == stop_on in (forward, named):
                 continue  # the command line refuses it
-            case = {"init": init, "ignored": ignored, "blocked": blocked}
             found = meaning(
                 name,
                 NUMBERS[name],
                 forward=[NUMBERS[forward]] if forward else [],
                 stop_on=[NUMBERS[stop_on]] if stop_on else [],
-                **case,
+                named=[NUMBERS[named]] if named else [],
+                init=init,
+                ignored=ignored,
+                blocked=blocked,
             )
-            assert found == expected(name, forward=forward, stop_on=stop_on, **case), (forward, stop_on, case)
+            case = {"init": init, "ignored": ignored, "blocked": blocked}
+            wanted = expected(name, forward=forward, named=named, stop_on=stop_on, **case)
+            assert found == wanted, (forward, named, stop_on, case)
 
 
 def test_rtmin_plus_3_is_number_37() -> None:

@@ -112,7 +112,7 @@ BESIDE = {"--within": ["--diagram"]}  # what an option needs
 def read(option: Option, words: list[str]) -> Any:
     """The field of an option after these words, before the commands or, if it is for one, before that command."""
     if option.scope == FOR_ONE:
-        return getattr(parse(["---", *words, "true"]).commands[0], option.field)
+        return getattr(parse(["---", *words, "true", *COMMAND]).commands[0], option.field)
     return getattr(parse([*BESIDE.get(option.long, []), *words, *COMMAND]), option.field)
 
 
@@ -136,7 +136,8 @@ def test_a_row_is_read_in_each_of_its_spellings(option: Option) -> None:
     for words in spellings:
         found = read(option, words)
         assert found != before
-        assert found == (option.convert(option.long, value) if option.convert else option.constant)
+        convert = option.convert_for_one if option.scope == FOR_ONE else option.convert
+        assert found == (convert(option.long, value) if convert else option.constant)
     if option.without and option.convert:
         left_out = read(option, [option.long])
         assert left_out == option.convert(option.long, option.without)
@@ -154,7 +155,10 @@ def test_a_row_stands_where_its_scope_says(option: Option) -> None:
         with pytest.raises(UsageError, match=f"^{option.long} is for one command: expected it after the '---' of that"):
             parse([*words, *COMMAND])
     else:
-        assert getattr(parse(["---", *words, "true"]).commands[0], option.field) == read(option, words)
+        assert option.convert_for_one
+        value = VALUES[option.metavar].split(",")[0]
+        found = getattr(parse(["---", f"{option.long}={value}", "true"]).commands[0], option.field)
+        assert found == option.convert_for_one(option.long, value)
 
 
 @each_row
@@ -296,12 +300,28 @@ def test_bad_input_gives_one_line_that_says_what_is_accepted(words: str, message
 
 
 BAD_COMMANDS = [
-    ("--- -s HUP ---", "-s is for all commands: expected it before the first '---'"),
+    ("--- -t 5 ---", "-t is for all commands: expected it before the first '---'"),
+    ("--- -s HUP ---", "no command after '-s HUP': expected COMMAND [ARG...]"),
+    ("--- -s all a", "-s 'all' of one command: expected names of signals, because 'all' is for all commands"),
+    ("--- -s KILL a", "-s 'KILL': SIGKILL cannot be caught"),
+    ("--stop-on HUP --- -s HUP a", "-s and --stop-on both name SIGHUP"),
+    ("--- -k QUIT:5 a", "-k 'QUIT:5' of one command: expected no times, because the steps are common to all"),
+    ("--- -k KILL a", "-k 'KILL' of one command: expected signals other than KILL, which is for all at once"),
+    ("--- -k STOP a", "-k 'STOP': SIGSTOP stops no program for good"),
+    ("--- -k QUIT@all a", "-k 'QUIT@all': 'all' is not a target"),
+    ("--- -k QUIT,INT a", "-k 'QUIT,INT' of one command: expected at most 1 signals, one for each step of 'TERM,KILL'"),
+    ("-k KILL --- -k INT a", "-k 'INT' of one command: expected at most 0 signals, one for each step of 'KILL' before"),
+    ("--- --sidecar a", "--sidecar stands at every command: expected a command without it, for which sidecars run"),
+    ("--- --sidecar --may-end a --- b", "--sidecar and --may-end stand at one command: expected only one of them"),
+    ("--- --role=sidecar a", "unknown option '--role=sidecar' of a command: expected --stop-signals"),
     ("--- -e 3 ---", "no command after '-e 3': expected COMMAND [ARG...]"),
     ("--- a --- --may-end", "no command after '--may-end': expected COMMAND [ARG...]"),
     (
         "--- -x",
-        "unknown option '-x' of a command: expected --success-codes, --name, --may-end; or '-- -x'",
+        (
+            "unknown option '-x' of a command: expected --stop-signals, --forward-signals, --success-codes, --name, "
+            "--may-end, --sidecar; or '-- -x'"
+        ),
     ),
     ("--- --name web a --- --name web b", "--name 'web' stands at two commands: expected names that differ"),
     (f"--- --name {'x' * 33} a", "expected 1 to 32 printable characters without blanks"),

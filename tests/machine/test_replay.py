@@ -122,7 +122,7 @@ def difference(lines: list[str]) -> tuple[int, list[str]]:
         (6, {"before": "TERMINATING [step 1 of 2]"}),
         (6, {"guard": "last_command"}),
         (6, {"effects": []}),
-        (2, {"effects": [{"effect": "relay", "signal": "SIGTERM", "target": "child"}]}),
+        (2, {"effects": [{"effect": "relay", "signal": "SIGTERM", "target": "child", "some": None}]}),
         (12, {"effects": [{"effect": "exit", "code": 139, "gave_up": True}]}),
         (13, {"exit": 0}),
     ],

@@ -50,10 +50,10 @@ Row = tuple[str, str, str, str]  # the state before, the event, its guard, the s
 ACTING: set[Row] = {(arc.source, name, arc.guard, arc.dest or arc.source) for name, arc in rows() if arc.actions}
 
 
-def unfolded(options: str = "", commands: int = 2, may_end: int = 0) -> Unfolded:
-    parsed, kinds = parse(["--diagram", *options.split()]), [False] * commands + [True] * may_end
+def unfolded(options: str = "", commands: int = 2, *roles: str) -> Unfolded:
+    parsed = parse(["--diagram", *options.split()])
     steps = [number for number, _, _ in parsed.steps]
-    return Unfolded(steps, parsed.times, parsed.forwarded or [INT], signals.name, kinds, stop=STOP)
+    return Unfolded(steps, parsed.times, parsed.forwarded or [INT], signals.name, [""] * commands + [*roles], stop=STOP)
 
 
 def worded(edges: Iterable[search.Edge]) -> list[tuple[str, str, str]]:
@@ -76,12 +76,16 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 MAY_END = {row for row in ACTING if row[2] == "may_go_on"}
+SIDECARS = {row for row in ACTING if row[2] in ("leaves_sidecars", "sidecars_left")}
+SIDECARS |= {("DRAINING", "command_ended", "", "DRAINING")}
 
 
 @pytest.mark.parametrize("options", ["", "-t 0", "-k TERM,INT,KILL -t 5 -s HUP,INT", "-k HUP,HUP,KILL,TERM"])
 def test_the_edges_are_the_rows_that_act(options: str) -> None:
-    assert rows_of(unfolded(options)) == ACTING - MAY_END
-    assert rows_of(unfolded(options, may_end=1)) == ACTING
+    assert rows_of(unfolded(options)) == ACTING - MAY_END - SIDECARS
+    assert rows_of(unfolded(options, 2, "may-end")) == ACTING - SIDECARS
+    assert rows_of(unfolded(options, 2, "sidecar")) == ACTING - MAY_END
+    assert rows_of(unfolded(options, 2, "sidecar", "may-end")) == ACTING
 
 
 NOBODY_IS_ASKED_LATE = {row for row in ACTING if row[2] == "some_unasked"}
@@ -105,7 +109,7 @@ NO_OTHER_COMMAND = {
     ],
 )
 def test_rows_that_the_options_cannot_reach_are_not_edges(options: str, commands: int, missing: set[Row]) -> None:
-    assert rows_of(unfolded(options, commands)) == ACTING - MAY_END - missing
+    assert rows_of(unfolded(options, commands)) == ACTING - MAY_END - SIDECARS - missing
 
 
 def stages(steps: int, reached: int, again: int = 0) -> list[str]:
@@ -283,7 +287,7 @@ def can_happen(run: Lifecycle, clock: float | None) -> Iterator[Event]:
 @settings(deadline=None)
 @given(data=st.data(), steps=STEPS, timeout=TIMEOUTS, commands=st.integers(1, 4))
 def test_no_run_leaves_the_diagram(data: st.DataObject, steps: list[int], timeout: float, commands: int) -> None:
-    found = Unfolded(steps, timeout, [HUP, INT], signals.name, commands=[False] * commands)
+    found = Unfolded(steps, timeout, [HUP, INT], signals.name, commands=[""] * commands)
     again = steps.index(KILL) if KILL in steps else len(steps)
     last = len(steps) if timeout < math.inf else 1
     assert [*map(str, found.states)] == stages(len(steps), last, again if timeout < math.inf else 0)
@@ -324,7 +328,7 @@ def edges_of_the_proof(setup: verify.Setup) -> set[search.Edge]:
 @pytest.mark.parametrize("commands", [1, 2])
 def test_the_proof_takes_the_same_edges(commands: int, steps: tuple[int, ...], timeout: float) -> None:
     setup = verify.Setup(commands, commands, steps, timeout)
-    assert set(Unfolded(steps, timeout, [HUP], signals.name, [False] * commands).edges) == edges_of_the_proof(setup)
+    assert set(Unfolded(steps, timeout, [HUP], signals.name, [""] * commands).edges) == edges_of_the_proof(setup)
 
 
 # How long a stop can take

@@ -149,6 +149,14 @@ def says_what_it_reaped(row: Row) -> None:
         it.stop("X")
 
 
+def stops_one_with_quit(row: Row) -> None:
+    with row.run(X=kid("X", "QUIT=exit 0", "TERM=say"), Y=kid("Y", "QUIT=say", "TERM=exit 0")) as it:
+        it.ready("X", "Y")
+        it.signal(signal.SIGTERM)
+        it.hear("X QUIT", "Y TERM")
+        assert it.end() == 0
+
+
 def stops_with_quit(row: Row) -> None:
     names = ["X", "Y"] if " Y" in row.here else ["X"]
     with row.run(**{name: kid(name, "QUIT=exit 0", "TERM=say") for name in names}) as it:
@@ -308,6 +316,7 @@ CHECKS: dict[str, Check] = {
     "[program:web], command=X": calls_it_by_its_name,
     "exitcodes=0,2": counts_2_of_one_as_0,
     "stopsignal=QUIT": stops_with_quit,
+    "stopsignal=QUIT of one program": stops_one_with_quit,
     "stopwaitsecs=10": has_ten_seconds,
     "autorestart=true": starts_nothing_again,
 }

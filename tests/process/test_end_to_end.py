@@ -112,7 +112,7 @@ def test_the_last_line_says_what_decided_and_how_the_others_ended(run: Start) ->
         it.kill("A", signal.SIGUSR1)
         assert it.end() == 3
         a, b = it.pids["A"], it.pids["B"]
-        title = r"\(python[\d.]* [^()]*\)"
+        title = r"\(python[\d.]*(?:-2)? [^()]*\)"
         expected = (
             rf"muinit: exit 3: pid {a} {title} exited 3 after [\d.]+ s, so muinit stopped the rest: "
             rf"pid {b} {title} died of muinit's SIGKILL \(137\), [\d.]+ s into step 2 of 2 \(SIGKILL\)\n"

@@ -67,8 +67,11 @@ class World:
     forward: frozenset[int] = frozenset()  # the signals that -s names
     stop_on: frozenset[int] = frozenset()  # the signals that --stop-on names
     rewrite: dict[int, int] = field(default_factory=dict)  # the pairs of --rewrite
+    heeds: dict[int, tuple[int, str]] = field(default_factory=dict)  # by index: a signal for this command, its target
     success: frozenset[int] = frozenset()  # the codes of --success-codes
     may_end: frozenset[int] = frozenset()  # the indexes of the commands with --may-end
+    sidecars: frozenset[int] = frozenset()  # the indexes of the commands with --sidecar
+    mine: dict[int, tuple[int, str]] = field(default_factory=dict)  # by index: the own signal of step 1, its target
     pid1: bool = False
     proc: bool = True
     terminal: bool = False
@@ -94,6 +97,15 @@ class World:
             if self.may_end
             else []
         )
+        options += [f"{self.programs[index].name} is a sidecar" for index in sorted(self.sidecars)]
+        options += [
+            f"step 1 of {self.programs[index].name}: {signals.name(signum)}@{target}"
+            for index, (signum, target) in sorted(self.mine.items())
+        ]
+        options += [
+            f"-s {signals.name(signum)}@{target} of {self.programs[index].name}"
+            for index, (signum, target) in self.heeds.items()
+        ]
         options += [f"forwarded to every {self.target}, steps to every {self.step_target}"]
         options += ["as PID 1"] if self.pid1 else []
         options += [] if self.proc else ["without /proc"]
@@ -107,13 +119,19 @@ class World:
     @property
     def meanings(self) -> dict[int, str]:
         """What each signal means to muinit (`muinit.__main__`)."""
-        return meanings(NUMBERS, self.forward, self.stop_on, init=self.pid1, rewrite=self.rewrite)
+        return meanings(NUMBERS, self.forward, self.stop_on, named=self.named, init=self.pid1, rewrite=self.rewrite)
+
+    @property
+    def named(self) -> set[int]:
+        """The signals that are for some commands alone: those that `-s` of one command names, and no other `-s`."""
+        found = {signum for signum, _ in self.heeds.values()}
+        return set() if 0 in self.forward else found - self.forward
 
     def passes_on(self, signum: int) -> bool:
         """Whether this signal is forwarded: docs/design.md, rule 5, stated a second time."""
         named = signum in self.forward or (not self.forward and signum == SIGINT and signum not in self.stop_on)
         named = named or (0 in self.forward and signum not in {SIGTSTP, SIGCHLD} | self.stop_on)  # -s all
-        return named and signum not in (SIGTERM, SIGCONT)
+        return (named or signum in self.named) and signum not in (SIGTERM, SIGCONT)
 
     def stops_us(self, signum: int) -> bool:
         """Whether this signal tells muinit to stop: docs/design.md, rule 5, stated a second time."""
@@ -220,6 +238,15 @@ def make_world(rand: Random) -> World:
     world.rewrite = pick(rand, {}, {}, {}, {SIGHUP: SIGTERM}, {SIGQUIT: 0, SIGHUP: 0}, {SIGINT: SIGQUIT}, swap)
     world.success = frozenset(pick(rand, (), (), (), (3,), (143,), (137, 7)))
     world.may_end = frozenset(index for index in range(len(names)) if rand() > 0.85)
+    if len(names) > 1 and rand() > 0.75:
+        world.sidecars = frozenset(index for index in range(pick(rand, 1, len(names) - 1))) - world.may_end
+    if world.steps[0] != SIGKILL and rand() > 0.8:
+        target = pick(rand, "child", "group", "tree")
+        world.mine = {int(rand() * len(names)): (pick(rand, SIGINT, SIGHUP, SIGUSR1, SIGTERM), target)}
+    if rand() > 0.8:
+        signum = pick(rand, SIGHUP, SIGUSR1, SIGINT, SIGQUIT)
+        if signum not in world.stop_on:
+            world.heeds = {int(rand() * len(names)): (signum, pick(rand, "child", "group", "tree"))}
     world.lively = pick(rand, 0.02, 0.05, 0.1, 0.2, 0.4, 0.0)
     kind = rand()
     if kind > 0.6:
@@ -260,8 +287,10 @@ class Window:
     `stayed` are the processes that were children of muinit, and alive, from the start of the window to its end. `tree`
     are the descendants that were alive all that time, if they and all their ancestors kept their parents. `step` is the
     signal of the step in force at the end, or 0. `since` is the number of the call from which that step was in force.
-    If muinit has looked for descendants that had not been asked, `looked` are those that it must have found: all that
-    were alive from the start until then and kept their parents. `asked` is the signal that they must get.
+    If muinit has looked for descendants that had not been asked, `looked` are those that it must have found, with the
+    signals of which they must get one: all that were alive from the start until then and kept their parents. `number`
+    is the number of the step. `spared` are the processes that a step may leave out: those of sidecars, at the start or
+    the end; `own` those in the tree whose command has a signal of its own for the step.
     """
 
     start: int
@@ -271,8 +300,10 @@ class Window:
     tree: list[Process]
     step: int
     since: int
-    looked: list[Process] = field(default_factory=list)
-    asked: int = 0
+    looked: list[tuple[Process, set[int]]]
+    number: int
+    spared: set[Process]
+    own: set[Process]
 
 
 class Traced(Lifecycle):
@@ -322,8 +353,10 @@ class History:
         self._log = log
         self._wake: tuple[int, list[int]] = (0, [])
         self._parents: dict[Process, Process | None] = {}  # the parent of each descendant at the last wake
-        self._step = self._since = self._unstopped = self._asked = 0
-        self._looked: list[Process] = []
+        self._step = self._since = self._unstopped = self._rounds = 0
+        self._looked: list[tuple[Process, set[int]]] = []
+        self._spared: set[Process] = set()  # at the last wake
+        self.late = 0  # the number of the call after which the steps began again, because those of the others were over
         self.steps: list[tuple[int, int]] = []  # each step: the call after which it was sent, and its signal
         self.kernel = SimKernel(
             rand,
@@ -360,7 +393,17 @@ class History:
                 except OSError as error:
                     failure = (index, Ending(127 if error.errno == ENOENT else 126, failure="was not started"))
             may_end = index in world.may_end
-            commands.append(Command([program.name], pid, success=world.success, may_end=may_end))
+            commands.append(
+                Command(
+                    [program.name],
+                    pid,
+                    success=world.success,
+                    may_end=may_end,
+                    sidecar=index in world.sidecars,
+                    steps=[world.mine[index]] if index in world.mine else (),
+                    forward=dict([world.heeds[index]]) if index in world.heeds and world.named else {},
+                )
+            )
         meaning = world.meanings
         kernel.catch(signum for signum, what in meaning.items() if what != NOTHING)
         self.failure = failure
@@ -387,8 +430,14 @@ class History:
 
     def _before(self, event: Event) -> None:
         if isinstance(event, Timeout) and self.lifecycle.can_ask_late and self.world.proc:
-            self._looked = [one for one in self._parents if one is not self.kernel.us and self._stayed(one)]
-            self._asked = self.lifecycle.steps[self.lifecycle.step - 1]
+            spared = self._spared | self._spared_now()
+            own = [signum for signum, _ in self.world.mine.values()]
+            self._looked = [
+                # It may have been asked below a command with a signal of its own, and adopted after that.
+                (one, {self.signal(self._top(one), self.lifecycle.step), *(own if self.lifecycle.step == 1 else ())})
+                for one in self._parents
+                if one is not self.kernel.us and self._stayed(one) and one not in spared
+            ]
             self.vain += [
                 f"pid {pid}"
                 for pid in event.unasked
@@ -400,6 +449,8 @@ class History:
         for effect in taken.effects:
             if isinstance(effect, SendStep) and effect.pids is None:
                 self.steps.append((self.kernel.calls, effect.signums[0]))
+        if taken.guard == "sidecars_left":
+            self.late = self.kernel.calls
         self._say(line(self.lifecycle, taken, signals.name))
 
     def _on_wake(self, arrived: list[int]) -> None:
@@ -407,6 +458,7 @@ class History:
         arrived = [counted for signum in arrived if (counted := self.world.rewrite.get(signum, signum))]
         self._wake = (self.kernel.calls, arrived)
         self._parents = {one: one.parent for one in self.kernel.table.values() if one.ours and one.alive}
+        self._spared = self._spared_now()
         if any(self.world.stops_us(signum) for signum in arrived):
             self.told = self.told or self.kernel.calls
             self.begun = self.kernel.clock
@@ -414,7 +466,10 @@ class History:
     def _on_wait(self) -> None:
         start, arrived = self._wake
         lifecycle, us = self.lifecycle, self.kernel.us
-        if lifecycle.step != self._step or any(self.world.stops_us(signum) for signum in arrived):
+        rounds = [one.guard for one in self.taken if one.guard in ("leaves_sidecars", "sidecars_left")]
+        told = any(self.world.stops_us(signum) for signum in arrived)
+        if (lifecycle.step, len(rounds)) != (self._step, self._rounds) or told:
+            self._rounds = len(rounds)
             if self._step == 0 and self.begun < 0:  # a command ended, or could not be started
                 self.begun = self.kernel.clock
             self._step, self._since = lifecycle.step, start
@@ -428,9 +483,47 @@ class History:
             if step == SIGKILL or "tree" in (self.world.target, self.world.step_target)
             else []
         )
-        window = Window(start, self.kernel.calls, arrived, stayed, tree, step, self._since, self._looked, self._asked)
-        self.windows.append(window)
+        spared = self._spared | self._spared_now()
+        now = self.kernel.calls
+        own = self._below_own(tree)
+        self.windows.append(
+            Window(start, now, arrived, stayed, tree, step, self._since, self._looked, lifecycle.step, spared, own)
+        )
         self._looked = []
+
+    def _spared_now(self) -> set[Process]:
+        """The processes of sidecars, if the steps leave them out now."""
+        kernel, pids = self.kernel, set(self.lifecycle.spared)
+        if not pids:
+            return set()
+        tops = {one for one in kernel.us.children if one.pid in pids or one.group in pids}
+        return {one for one in kernel.table.values() if one.ours and one is not kernel.us and self._above(one) in tops}
+
+    def _above(self, process: Process) -> Process:
+        """The child of muinit that a process descends from now."""
+        while process.parent is not None and process.parent is not self.kernel.us:
+            process = process.parent
+        return process
+
+    def _top(self, process: Process) -> Process:
+        """The child of muinit that a process descended from at the last wake."""
+        while (parent := self._parents.get(process)) is not None and parent is not self.kernel.us:
+            process = parent
+        return process
+
+    @property
+    def signals_of_steps(self) -> set[int]:
+        return {*self.world.steps, *(signum for signum, _ in self.world.mine.values())}
+
+    def _below_own(self, tree: list[Process]) -> set[Process]:
+        """Those among these that descend from a command with an own signal, if this is the step of that signal."""
+        tops = {one for one in self.kernel.commands if one.command in self.world.mine and self.lifecycle.step == 1}
+        return {one for one in tree if self._above(one) in tops or self._top(one) in tops}
+
+    def signal(self, top: Process, step: int) -> int:
+        """The signal of a step for a child of muinit, and for what is asked late below it."""
+        own = self.world.mine.get(top.command) if step == 1 and top.command >= 0 else None
+        return own[0] if own else self.world.steps[step - 1]
 
     def _stayed(self, process: Process) -> bool:
         """Whether this process and its ancestors are still alive, each with the parent that it had at the last wake."""
@@ -449,7 +542,8 @@ def the_run_ends_in_time(it: History) -> None:
     """The run ends within the time of all steps, and of one step once more, after the steps last began."""
     assert it.begun >= 0
     slack = it.kernel.calls * TICK + 0.001 * len(it.windows) + it.kernel.suspended
-    limit = it.begun + it.world.seconds() + it.world.extension() + slack
+    rounds = 2 if it.world.sidecars else 1
+    limit = it.begun + rounds * (it.world.seconds() + it.world.extension()) + slack
     if limit == inf:
         limit = ADMIN + 20
     assert it.kernel.clock <= limit, f"at {it.kernel.clock:.3f}, not {limit:.3f}"
@@ -511,17 +605,32 @@ def every_child_gets_the_steps_signal(it: History) -> None:
     for window in it.windows:
         for child in window.stayed if window.step else ():
             if it.world.proc or child.command >= 0:
-                got = [signum for call, signum, _ in child.sent if call > window.since]
-                assert window.step in got, f"pid {child.pid} ({child.program.name}) lacks {window.step}: {got}"
-                if window.step != SIGKILL and not child.beyond:
-                    assert SIGCONT in got[got.index(window.step) :], f"pid {child.pid} was not continued: {got}"
+                if child in window.spared:
+                    continue
+                got = [one for call, one, _ in child.sent if call > window.since]
+                signum = it.signal(child, window.number)
+                if child.command < 0 and window.number == 1:  # it may have been asked below a command with its own
+                    signum = next((one for one in got if one in it.signals_of_steps), signum)
+                assert signum in got, f"pid {child.pid} ({child.program.name}) lacks {signum}: {got}"
+                if signum != SIGKILL and not child.beyond:
+                    assert SIGCONT in got[got.index(signum) :], f"pid {child.pid} was not continued: {got}"
+
+
+def sidecars_outlive_the_others(it: History) -> None:
+    """No step reaches a sidecar before the other commands have ended, or their steps are over."""
+    others = [one for one in it.kernel.commands if one.command not in it.world.sidecars]
+    for sidecar in (one for one in it.kernel.commands if one.command in it.world.sidecars):
+        for call, signum, _ in sidecar.sent:
+            if signum in it.signals_of_steps and not it.world.passes_on(signum):
+                early = not all(0 < one.died <= call for one in others) and not 0 < it.late <= call
+                assert not early, f"pid {sidecar.pid} ({sidecar.program.name}) got {signum} in call {call}"
 
 
 def a_step_for_the_tree_goes_to_the_whole_tree(it: History) -> None:
     """A step whose target is the tree reaches every descendant that lived through its beginning."""
     for window in it.windows:
         if window.step and window.since == window.start and it.world.proc and it.world.step_target == "tree":
-            for process in window.tree:
+            for process in set(window.tree) - window.spared - window.own:
                 got = [signum for call, signum, _ in process.sent if call > window.since]
                 assert window.step in got, f"pid {process.pid} ({process.program.name}) lacks {window.step}"
 
@@ -530,7 +639,7 @@ def sigkill_goes_to_the_whole_tree(it: History) -> None:
     """When a step of SIGKILL begins, every descendant that was there before and is still there has got it."""
     for window in it.windows:
         if window.step == SIGKILL and window.since == window.start and it.world.proc:
-            for process in window.tree:
+            for process in set(window.tree) - window.spared:
                 got = [signum for call, signum, _ in process.sent if call > window.since]
                 assert SIGKILL in got, f"pid {process.pid} ({process.program.name}) lacks it"
 
@@ -540,19 +649,20 @@ def nobody_is_killed_who_was_not_asked(it: History) -> None:
     assert not it.vain, f"{it.vain} cannot be asked"
     for window in it.windows:
         begun = max((call for call, _ in it.steps if call <= window.start), default=0)
-        for process in window.looked:
+        for process, wanted in window.looked:
             got = [signum for call, signum, _ in process.sent if begun < call]
-            asked = window.asked in got or process.beyond or not process.alive
-            assert asked, f"pid {process.pid} ({process.program.name}) lacks {window.asked}: {got}"
+            asked = wanted.intersection(got) or process.beyond or not process.alive
+            assert asked, f"pid {process.pid} ({process.program.name}) lacks {wanted}: {got}"
 
 
 def nobody_is_asked_twice(it: History) -> None:
     """No process gets the signal of a step twice before another step, except SIGKILL and forwarded signals."""
     for process in {one for one in it.kernel.everybody if one.ours}:
         for (begun, signum), (over, _) in pairwise([*it.steps, (it.kernel.calls + 1, 0)]):
-            if signum != SIGKILL and not it.world.passes_on(signum):
-                got = [one for call, one, _ in process.sent if begun < call <= over]
-                assert got.count(signum) <= 1, f"pid {process.pid} ({process.program.name}) has {signum} twice: {got}"
+            got = [one for call, one, _ in process.sent if begun < call <= over]
+            for one in {signum, *(own for own, _ in it.world.mine.values())} - {SIGKILL}:
+                twice = got.count(one) > 1 and not it.world.passes_on(one)
+                assert not twice, f"pid {process.pid} ({process.program.name}) has {one} twice: {got}"
 
 
 def no_kill_is_silent(it: History) -> None:
@@ -580,10 +690,21 @@ def every_child_gets_what_is_forwarded(it: History) -> None:
             if it.world.passes_on(signum) or signum == SIGCONT:
                 often = window.arrived.count(signum) if signum != SIGCONT else 1
                 whom = window.tree if it.world.target == "tree" and signum != SIGCONT else window.stayed
+                if signum in it.world.named:
+                    whom = [one for one in window.stayed if one.command in it.world.heeds]
                 for child in whom:
                     if it.world.proc or child.command >= 0:
                         got = [one for call, one, _ in child.sent if window.start < call <= window.end]
                         assert got.count(signum) >= often, f"pid {child.pid} lacks {signum}"
+
+
+def what_is_for_one_command_reaches_no_other(it: History) -> None:
+    """A signal that is forwarded to one command reaches no other command, unless a step sends it."""
+    for signum in it.world.named - it.signals_of_steps:
+        for command in it.kernel.commands:
+            if command.command not in it.world.heeds:
+                got = [call for call, one, _ in command.sent if one == signum]
+                assert not got, f"pid {command.pid} ({command.program.name}) got {signum}"
 
 
 def each_refusal_is_told_once(it: History) -> None:
@@ -634,6 +755,7 @@ PROPERTIES = [
     no_status_is_lost,
     only_descendants_are_signalled,
     every_child_gets_the_steps_signal,
+    sidecars_outlive_the_others,
     a_step_for_the_tree_goes_to_the_whole_tree,
     sigkill_goes_to_the_whole_tree,
     nobody_is_killed_who_was_not_asked,
@@ -641,6 +763,7 @@ PROPERTIES = [
     no_kill_is_silent,
     signals_are_taken_in_order,
     every_child_gets_what_is_forwarded,
+    what_is_for_one_command_reaches_no_other,
     each_refusal_is_told_once,
     every_line_is_a_row,
     the_trace_can_be_replayed,
@@ -685,7 +808,7 @@ def exit_codes(it: History) -> Iterator[int]:
     for index, process in enumerate(reaped_in_order(it)):
         if it.failure is not None and index == it.before:
             break
-        failed = has_failed(it, process)
+        failed = has_failed(it, process) if decides(it, process) else False
         if failed is not False:
             yield code_of(process)
         if failed:
@@ -694,6 +817,22 @@ def exit_codes(it: History) -> Iterator[int]:
         yield it.failure[1].code
         return
     yield 0
+
+
+def decides(it: History, process: Process) -> bool:
+    """Whether the end of this command can decide: docs/design.md, rule 33, stated a second time."""
+    if process.command not in it.world.sidecars:
+        return True
+    others = {one.command for one in it.kernel.commands} - it.world.sidecars
+    for taken in it.taken:
+        if taken.guard == "sidecars_left":
+            return False
+        if isinstance(taken.event, CommandEnded):
+            ended = {index for index, _ in taken.event.endings}
+            others -= ended
+            if process.command in ended:
+                return bool(others)
+    return False
 
 
 def has_failed(it: History, process: Process) -> bool | None:

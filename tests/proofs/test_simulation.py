@@ -232,7 +232,7 @@ class StopIsForwarded(Loop):
 class NobodyIsAskedLate(Loop):
     """No descendant is asked late."""
 
-    def _unasked(self) -> dict[int, int]:
+    def _unasked(self) -> dict[int, tuple[int, int]]:
         return {}
 
 
@@ -297,6 +297,52 @@ class FailedSuspensionIsKept(Loop):
         self._kernel.suspend()
 
 
+class SidecarsAreNotSpared(Loop):
+    """A step reaches sidecars like any command."""
+
+    def _step(self, step: SendStep) -> None:
+        super()._step(SendStep(*step.signums, pids=step.pids, target=step.target, own=step.own))
+
+
+class WhatBelongsToASidecarIsNotSpared(Loop):
+    """A step spares a sidecar, but not what descends from it or is in its group."""
+
+    def _step(self, step: SendStep) -> None:
+        super()._step(step)
+        if step.pids is None and step.spared:
+            _, alive = self._kernel.whole_tree()
+            self._signal([pid for pid in alive if pid not in self._commands], step.signums)
+
+
+class SparedAreKnown(Loop):
+    """An orphan in the group of a sidecar counts as reached, also when the sidecar has died."""
+
+    def _step(self, step: SendStep) -> None:
+        super()._step(step)
+        self._known.update(self._kernel.children())
+
+
+class OwnSignalsAreIgnored(Loop):
+    """A command with a signal of its own gets the common one."""
+
+    def _step(self, step: SendStep) -> None:
+        super()._step(SendStep(*step.signums, pids=step.pids, target=step.target, spared=step.spared))
+
+
+class LateOnesGetTheCommonSignal(Loop):
+    """What is asked late below a command with a signal of its own gets the common one."""
+
+    def _unasked(self) -> dict[int, tuple[int, int]]:
+        return {pid: (started, pid) for pid, (started, _) in super()._unasked().items()}
+
+
+class OneCommandsSignalGoesToAll(Loop):
+    """A signal that is for one command goes to all."""
+
+    def _relay(self, relay: Relay) -> None:
+        super()._relay(Relay(relay.signum, relay.target))
+
+
 BUGS = [bug for bug in Loop.__subclasses__() if bug.__module__ == __name__]
 
 
@@ -349,6 +395,7 @@ class Scenario(NamedTuple):
     commands: tuple[tuple[str, ...], ...]
     deeds: tuple[tuple[str, str], ...] = ()
     options: str = ""
+    own: tuple[str, ...] = ()  # the options of each command
 
 
 # If two processes end by one signal, it is chance whether muinit sees their deaths together. So in these scenarios each
@@ -406,6 +453,34 @@ SCENARIOS = [
     Scenario("a signal is forwarded, and kills the command", (("A",),), (("muinit", "INT"),)),
     Scenario("a deadly signal tells to stop", (("A", "TERM=exit 0"),), (("muinit", "USR2"),)),
     Scenario("two end together", (("A", "USR1=exit 0"), ("B", "USR1=exit 5")), (("A B", "USR1"),)),
+    Scenario(
+        "a sidecar is stopped after the others",
+        (("S", "TERM=exit 5"), ("A", "TERM=say", "USR1=exit 0")),
+        (("muinit", "TERM"), ("A", "USR1")),
+        "-t 60",
+        ("--sidecar", ""),
+    ),
+    Scenario(
+        "the steps of the others run out beside a sidecar",
+        (("S", "TERM=exit 0"), ("A", "TERM=say")),
+        (("muinit", "TERM"),),
+        "-k TERM -t 0.3",
+        ("--sidecar", ""),
+    ),
+    Scenario(
+        "a command has a signal of its own",
+        (("A", "USR2=exit 0"), ("B", "TERM=say", "USR1=exit 3")),
+        (("muinit", "TERM"), ("B", "USR1")),
+        "-t 60",
+        ("-k USR2", ""),
+    ),
+    Scenario(
+        "a signal is for one command",
+        (("A", "HUP=say", "TERM=exit 0"), ("B", "HUP=say", "TERM=say", "USR1=exit 3")),
+        (("muinit", "HUP"), ("muinit", "TERM"), ("B", "USR1")),
+        "-t 60",
+        ("-s HUP", ""),
+    ),
     Scenario("two are killed together", (("A",), ("B",), ("C", "TERM=exit 0")), (("B A", "KILL"),)),
 ]
 
@@ -463,9 +538,16 @@ def plain(lines: list[str], names: dict[int, str]) -> list[str]:
 
 def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
     """Play it on the simulated kernel, with nothing between system calls. Also return what was seen at each deed."""
-    options = parse([*scenario.options.split(), *(word for _ in scenario.commands for word in ("---", "kid"))])
+    own = scenario.own or ("",) * len(scenario.commands)
+    words = [word for its in own for word in ("---", *its.split(), "kid")]
+    options = parse([*scenario.options.split(), *words])
     kernel = SimKernel(lambda: 0.0)
-    commands = [Command(rules[:1], kernel.start(program(*rules))) for rules in scenario.commands]
+    commands = [
+        Command(
+            rules[:1], kernel.start(program(*rules)), sidecar=its.sidecar, steps=its.steps, forward=dict(its.forward)
+        )
+        for rules, its in zip(scenario.commands, options.commands, strict=True)
+    ]
     lines: list[str] = []
     stages: list[Stage] = []
     names: dict[int, str] = {}
@@ -484,7 +566,7 @@ def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
 
     for number, deed in enumerate(scenario.deeds):
         kernel.at(0.001 * (number + 1), do, deed)
-    meaning = meanings(signals.by_name(), options.forwarded, options.stop_on, init=False)
+    meaning = meanings(signals.by_name(), options.forwarded, options.stop_on, named=options.named, init=False)
     kernel.catch(number for number, what in meaning.items() if what != NOTHING)
     lifecycle = Lifecycle(commands, [number for number, _, _ in options.steps], options.times)
     lines.append(start(lifecycle))
@@ -499,7 +581,9 @@ def simulated(scenario: Scenario) -> tuple[Told, list[Stage]]:
 
 def real(scenario: Scenario, stages: list[Stage]) -> Told:
     """Play it on real processes. Each deed waits until all that the simulation saw before it is seen here too."""
-    with Run(*(kid(*rules) for rules in scenario.commands), options=f"{scenario.options} --trace-states") as it:
+    own = scenario.own or ("",) * len(scenario.commands)
+    kids = ([*its.split(), *kid(*rules)] for its, rules in zip(own, scenario.commands, strict=True))
+    with Run(*kids, options=f"{scenario.options} --trace-states") as it:
         names = [
             name
             for rules in scenario.commands

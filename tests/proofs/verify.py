@@ -6,7 +6,8 @@ Nothing is sampled. If a property does not hold, the program prints it, with the
 the first setup where it fails, and exits 1.
 
 The world. A setup is a list of steps (each list of one to three of SIGTERM, SIGINT, SIGKILL), one to three commands,
-how many of them could be started, and the seconds between steps. These events can happen, in any order:
+how many of them could be started, their roles, the signals of its own that one of them may have, and the seconds
+between steps. These events can happen, in any order:
 
     command_ended    A living command ends, alone or with others in one event, in every order. It exits 0, it exits 3,
                      or, for each signal n of this world, it dies of n or exits 128 + n, whether or not n was sent to
@@ -18,12 +19,12 @@ how many of them could be started, and the seconds between steps. These events c
     orphans_ended    One orphan dies of SIGKILL and one exits with a code, while a step is in force.
     timeout          While a clock runs that was not set to infinity. No descendant is left unasked, or two are. Here
                      the event names them at any timeout; the loop looks for them only when the machine can ask them.
-    drained          When no command is left. Orphans may have died unseen, or there were none.
+    drained          When no command, also no sidecar, is left. Orphans may have died unseen, or there were none.
     suspend          While all commands run.
     resume           At any time.
     strays           Events that cannot happen or mean nothing: a timeout or orphans in RUNNING, the end of orphans
-                     there, drained while a command lives, a second end of a command in DRAINING, suspend while
-                     stopping, and anything in EXITED. These must change nothing.
+                     there, drained before DRAINING, suspend while stopping, and anything in EXITED. These must
+                     change nothing.
 
 If a command could not be started, the first event says so, as in the loop. Forwards, terminates and orphans need no
 bound: the number of states is finite without one, so any number of these events is covered. The machine does not
@@ -86,6 +87,7 @@ from statechart.words.decision import line, start
 from tests.tools.progress import progress
 
 HUP, INT, KILL, USR1, SEGV, TERM, CONT = 1, 2, 9, 10, 11, 15, 18
+FIRST = 100  # the pid of command 0
 ORDER = list(State)
 OURS, ASKED = "on our own initiative", "because we were asked"
 
@@ -101,9 +103,18 @@ class Setup(NamedTuple):
     timeout: float
     may_end: int = 0  # how many, the last ones
     success: tuple[int, ...] = ()  # the codes that count as 0
+    sidecars: int = 0  # how many, the first ones
+    mine: tuple[tuple[int, str], ...] = ()  # the own signals of command 0, with their targets
+    heeds: str = ""  # if HUP is forwarded to command 0 alone: the target
     target: str = "child"  # of a forwarded signal
     step_target: str = "child"  # of each step
     own: tuple[float, ...] = ()  # the seconds of each step, if they have their own
+
+    def signal(self, index: int, step: int) -> int:
+        """The signal that a command gets in a step: docs/design.md, rule 32."""
+        if index == 0 < step <= len(self.mine):
+            return self.mine[step - 1][0]
+        return self.steps[min(step, len(self.steps)) - 1]
 
     def ends_run(self, index: int, ending: Ending) -> bool:
         """Whether this end of a command stops the others."""
@@ -125,6 +136,9 @@ class Setup(NamedTuple):
         names = ",".join(map(signals.name, self.steps))
         missing = f" ({self.started} could be started)" if self.started < self.commands else ""
         missing += f" ({self.may_end} may end)" if self.may_end else ""
+        missing += f" (sidecars: {self.sidecars})" if self.sidecars else ""
+        missing += " (HUP is for command 0)" if self.heeds else ""
+        missing += f" (own signals: {self.mine})" if self.mine else ""
         missing += f" (seconds: {self.own})" if self.own else ""
         missing += f" (success: {self.success})" if self.success else ""
         return f"commands: {self.commands}{missing}, steps: {names}, {self.timeout:g} s each"
@@ -140,6 +154,7 @@ def every_setup(alphabet: tuple[int, ...], longest: int, commands: int) -> list[
                 found += [Setup(count, count, steps, timeout) for timeout in (0.0, math.inf) if count < 3]
                 if length < 3:
                     found += [Setup(count, count, steps, 2.0, may_end) for may_end in range(1, min(count, 2) + 1)]
+                    found += sidecar_setups(count, steps)
                 if count == 1 and length == 1:
                     found += [Setup(count, count, steps, 2.0, target=target) for target in ("group", "tree")]
                     found += [Setup(count, count, steps, 2.0, step_target=target) for target in ("group", "tree")]
@@ -147,6 +162,24 @@ def every_setup(alphabet: tuple[int, ...], longest: int, commands: int) -> list[
                     found.append(Setup(count, count, steps, 2.0, own=(5.0, 0.5, math.inf)[-length:]))
                 if length == 1 and count < 3:
                     found.append(Setup(count, count, steps, 2.0, count - 1, (3, 143)))
+    return found
+
+
+def sidecar_setups(count: int, steps: tuple[int, ...]) -> list[Setup]:
+    """With sidecars, and with a command that has signals of its own."""
+    found = []
+    if count == 2:
+        found += [Setup(2, 2, steps, 2.0, sidecars=1)]
+    if count == 2 and len(steps) == 1:
+        found += [Setup(2, started, steps, 2.0, sidecars=1) for started in range(2)]
+        found += [Setup(2, 2, steps, timeout, sidecars=1) for timeout in (0.0, math.inf)]
+        found += [Setup(2, 2, steps, 2.0, 1, sidecars=1), Setup(2, 2, steps, 2.0, success=(3, 143), sidecars=1)]
+    if count == 3 and len(steps) == 1:
+        found += [Setup(3, 3, steps, 2.0, sidecars=2), Setup(3, 3, steps, 2.0, 1, sidecars=1)]
+    if steps[0] != KILL and (count == 1 or (count == 2 and len(steps) == 1)):
+        found += [Setup(count, count, steps, 2.0, heeds="tree")] if len(steps) == 1 else []
+        mine = ((INT, "group"),)
+        found += [Setup(count, count, steps, 2.0, mine=mine, sidecars=sidecars) for sidecars in range(count)]
     return found
 
 
@@ -163,7 +196,9 @@ class World(NamedTuple):
     `sent` has what was sent to each living command, and None for the others. `ended` has the dead commands in the order
     of their ends, each with its code if its end counts, else 0. `step` counts from the last start of the steps: it is 1
     then, and each timeout adds one. A timeout that asks descendants late adds nothing, but sets `late` until the next
-    step. `clock` is what the clock was set to, if it runs. `waits` is the sum of these times since step 1.
+    step. `clock` is what the clock was set to, if it runs. `waits` is the sum of these times since step 1. `over` says
+    that no command but sidecars is left, or that their steps have run out; `anew`, that the steps have begun again for
+    the sidecars because of that.
     """
 
     sent: tuple[Sent | None, ...]
@@ -173,10 +208,16 @@ class World(NamedTuple):
     late: bool = False
     clock: float | None = None
     waits: float = 0.0
+    over: bool = False
+    anew: bool = False
 
     @property
     def alive(self) -> tuple[int, ...]:
         return tuple(index for index, sent in enumerate(self.sent) if sent is not None)
+
+    def spared(self, setup: Setup) -> tuple[int, ...]:
+        """The sidecars that a step leaves out: docs/design.md, rule 33."""
+        return () if self.over else tuple(index for index in self.alive if index < setup.sidecars)
 
 
 def counts(ending: Ending, sent: Sent, success: tuple[int, ...] = ()) -> bool:
@@ -207,28 +248,44 @@ def received(sent: Sent, signum: int, will: str) -> Sent:
 
 def after(setup: Setup, world: World, event: Event, effects: tuple[Effect, ...]) -> World:
     """The world after this event, once its effects are performed."""
-    sent, ended, told, step, late, clock, waits = world
+    sent, ended, told, step, late, clock, waits, over, anew = world
     if isinstance(event, CommandEnded):
+        left = tuple(None if index in dict(event.endings) else was for index, was in enumerate(sent))
+        over = over or all(was is None for was in left[setup.sidecars :])
         for index, ending in event.endings:
-            ended += ((index, ending.code if counts(ending, sent[index] or (), setup.success) else 0),)
-        sent = tuple(None if index in dict(event.endings) else was for index, was in enumerate(sent))
-        goes_on = any(was is not None for was in sent) and not any(setup.ends_run(*each) for each in event.endings)
-        step = step or (0 if goes_on else 1)
+            decides = index >= setup.sidecars or not over or bool(ending.failure)
+            failed = decides and counts(ending, sent[index] or (), setup.success)
+            ended += ((index, ending.code if failed else 0),)
+        sent = left
+        step = step or (1 if over or any(setup.ends_run(*each) for each in event.endings) else 0)
     elif isinstance(event, Terminate):
         told, step, late = True, 1, False
     elif isinstance(event, Timeout):
         late = bool(event.unasked) and may_ask_late(setup, world)
         step, clock = step + (not late), None
+        over = over or (step > len(setup.steps) and any(was is not None for was in sent[: setup.sidecars]))
+    if over and not world.over and world.step and any(was is not None for was in sent[: setup.sidecars]):
+        step, late, anew = 1, False, True
     will = ASKED if told or isinstance(event, Forward) else OURS
-    if isinstance(event, Terminate) or not world.step:
+    if isinstance(event, Terminate) or not world.step or anew != world.anew:
         waits = 0.0
+    now = World(sent, ended, told, step, late, clock, waits, over, anew)
     for effect in effects:
-        if isinstance(effect, Relay) or (isinstance(effect, SendStep) and effect.pids is None):
-            signum = effect.signum if isinstance(effect, Relay) else effect.signums[0]
-            sent = tuple(None if was is None else received(was, signum, will) for was in sent)
+        if isinstance(effect, Relay):
+            alone = setup.heeds and effect.signum == HUP
+            sent = tuple(
+                was if was is None or (alone and index) else received(was, effect.signum, will)
+                for index, was in enumerate(sent)
+            )
+        elif isinstance(effect, SendStep) and effect.pids is None:
+            spared = now.spared(setup)
+            sent = tuple(
+                was if was is None or index in spared else received(was, setup.signal(index, step), will)
+                for index, was in enumerate(sent)
+            )
         elif isinstance(effect, SetClock):
             clock, waits = effect.seconds, waits + effect.seconds
-    return World(sent, ended, told, step, late, clock, waits)
+    return World(sent, ended, told, step, late, clock, waits, over, anew)
 
 
 @cache
@@ -269,6 +326,7 @@ TERMINATES = [Terminate(TERM), Terminate(USR1)]
 ADOPTIONS = [OrphansAdopted(50), OrphansAdopted(50, 51, asked=(51,)), OrphansAdopted(50, asked=(50,))]
 ORPHANS_END = [OrphansEnded((50, Ending(3)), (51, Ending(137, KILL)))]
 TIMEOUTS = [Timeout(), Timeout(60, 61)]
+BELOW = Timeout(60, 61, 62, below=(50, FIRST, 50))  # where a command has signals of its own
 AT_THE_END = [Forward(HUP), Terminate(TERM), CommandEnded((0, Ending(3))), OrphansAdopted(50), Timeout(), Drained()]
 AT_THE_END += [Suspend(), Resume(), OrphansEnded((50, Ending(3)))]
 
@@ -288,7 +346,7 @@ def possible(setup: Setup, world: World) -> Iterator[Event]:
     else:
         yield Suspend()
     if world.clock is not None and world.clock < math.inf:
-        yield from TIMEOUTS
+        yield from [BELOW, *TIMEOUTS] if setup.mine else TIMEOUTS
     if not world.alive:
         yield Drained()
 
@@ -304,22 +362,32 @@ def strays(setup: Setup, world: World, state: State) -> Iterator[Event]:
             yield from TIMEOUTS
         else:
             yield Suspend()
-        yield from [Drained()] if world.alive else [CommandEnded((0, Ending(4))), CommandEnded((0, Ending(137, KILL)))]
+        yield from [Drained()] if not world.over else []
 
 
 # The machine: how its states are saved, restored and compared
 
-Memory = tuple[Ending | None, int, int, tuple[tuple[int, bool], ...]]
+Memory = tuple[Ending | None, bool, int, int, tuple[tuple[int, bool], ...]]
 Saved = tuple[State, int, bool, bool, bool, int, int, int | None, tuple[int, ...], tuple[Memory, ...]]
 
 
 def begin(setup: Setup) -> Lifecycle:
     often = setup.commands - setup.may_end
     started = [
-        Command([f"c{index}"], 100 + index, success=setup.success, may_end=index >= often)
+        Command(
+            [f"c{index}"],
+            FIRST + index,
+            success=setup.success,
+            may_end=index >= often,
+            sidecar=index < setup.sidecars,
+            steps=() if index else setup.mine,
+            forward={} if index or not setup.heeds else {HUP: setup.heeds},
+        )
         for index in range(setup.started)
     ]
-    missing = [Command([f"c{index}"], None) for index in range(setup.started, setup.commands)]
+    missing = [
+        Command([f"c{index}"], None, sidecar=index < setup.sidecars) for index in range(setup.started, setup.commands)
+    ]
     return Lifecycle(
         [*started, *missing],
         setup.steps,
@@ -342,7 +410,7 @@ def save(run: Lifecycle) -> Saved:
         run.code,
         None if run.decider is None else commands.index(run.decider),
         tuple(commands.index(command) for command in run.ended),
-        tuple((command.ending, command.step, command.told, tuple(command.own_signals.items())) for command in commands),
+        tuple((it.ending, it.counts, it.step, it.told, tuple(it.own_signals.items())) for it in commands),
     )
 
 
@@ -350,8 +418,9 @@ def put_back(run: Lifecycle, saved: Saved) -> None:
     run.state, run.step, run.again, run.asked, run.killing, run.told, run.code, decider, ended, memories = saved
     run.decider = None if decider is None else run.commands[decider]
     run.ended = [run.commands[index] for index in ended]
-    for command, (ending, step, told, own_signals) in zip(run.commands, memories, strict=True):
-        command.ending, command.step, command.told, command.own_signals = ending, step, told, dict(own_signals)
+    for command, (ending, counts, step, told, own_signals) in zip(run.commands, memories, strict=True):
+        command.ending, command.counts, command.step, command.told = ending, counts, step, told
+        command.own_signals = dict(own_signals)
 
 
 def key(run: Lifecycle, world: World) -> object:
@@ -361,9 +430,9 @@ def key(run: Lifecycle, world: World) -> object:
         place.setdefault(index, len(place))
     commands = [run.commands[index] for index in place]
     known = tuple(
-        (command.may_end, tuple(sorted(command.own_signals.items())))
+        (command.role, command.steps, *command.forward.items(), tuple(sorted(command.own_signals.items())))
         if command.ending is None
-        else command.failed and command.ending.code
+        else command.counts and command.failed and command.ending.code
         for command in commands
     )
     return (
@@ -404,7 +473,7 @@ class Move(NamedTuple):
     @property
     def begins(self) -> bool:
         """Whether a step must begin now; it may be step 1 again."""
-        anew = isinstance(self.event, Terminate) or self.now.step != self.world.step
+        anew = isinstance(self.event, Terminate) or (self.now.step, self.now.anew) != (self.world.step, self.world.anew)
         return not self.stray and anew and self.now.step <= len(self.setup.steps)
 
     @property
@@ -418,6 +487,11 @@ class Move(NamedTuple):
         """What the step in force sends. SIGCONT wakes stopped processes. SIGKILL needs none: no process acts on it."""
         signum = self.setup.steps[self.now.step - 1]
         return (KILL,) if signum == KILL else (signum, CONT)
+
+    @property
+    def spared(self) -> tuple[int, ...]:
+        """The pids of the sidecars that a step must leave out now."""
+        return tuple(FIRST + index for index in self.now.spared(self.setup))
 
     @property
     def last(self) -> bool:
@@ -443,13 +517,13 @@ def states_come_in_order(move: Move) -> bool | None:
 
 
 def the_state_says_who_is_alive(move: Move) -> bool | None:
-    """In RUNNING all commands live and no step was sent. After that: TERMINATING if a command lives, else DRAINING."""
-    alive, state = bool(move.now.alive), move.run.state
+    """RUNNING until a step is sent; TERMINATING while a command but sidecars lives, with steps left; then DRAINING."""
+    state = move.run.state
     if move.last:
         return state is State.EXITED
     if not move.now.step:
         return state is State.RUNNING
-    return state is (State.TERMINATING if alive else State.DRAINING)
+    return state is (State.DRAINING if move.now.over else State.TERMINATING)
 
 
 def exit_is_asked_for_once(move: Move) -> bool | None:
@@ -476,24 +550,28 @@ def nobody_is_killed_unasked(move: Move) -> bool | None:
     if not isinstance(move.event, Timeout) or move.stray:
         return None
     if move.asks_late:
-        return move.looks and move.effects == (
-            SendStep(*move.signal, pids=move.event.unasked),
-            SetClock(move.setup.given[move.now.step - 1]),
-        )
+        groups: dict[int, tuple[int, ...]] = {}
+        for pid, above in zip(move.event.unasked, move.event.below or move.event.unasked, strict=True):
+            signum = move.setup.signal(above - FIRST, move.now.step)
+            groups[signum] = (*groups.get(signum, ()), pid)
+        asked = [SendStep(signum, CONT, pids=pids) for signum, pids in groups.items()]
+        return move.looks and move.effects == (*asked, SetClock(move.setup.given[move.now.step - 1]))
     late = [effect for effect in move.effects if isinstance(effect, SendStep) and effect.pids is not None]
     return not late and move.looks == may_ask_late(move.setup, move.world)
 
 
 def a_step_is_sent_to_everybody(move: Move) -> bool | None:
-    """A step that begins sends its signal, then SIGCONT, to its target. SIGKILL goes alone, to every descendant."""
+    """A step sends its signal, then SIGCONT, to its target, but to no sidecar that is spared; SIGKILL alone to all."""
     if (isinstance(move.event, OrphansAdopted) and move.now.step) or move.asks_late:
         return None
-    expected = (
-        [SendStep(*move.signal, target="tree" if move.signal == (KILL,) else move.setup.step_target)]
-        if move.begins
-        else []
-    )
-    return move.only(SendStep) == expected
+    if not move.begins:
+        return not move.only(SendStep)
+    if move.signal == (KILL,):
+        return move.only(SendStep) == [SendStep(KILL, target="tree", spared=move.spared)]
+    mine = move.setup.mine[move.now.step - 1 : move.now.step]
+    own = tuple((FIRST, *each) for each in mine if 0 in move.now.alive and FIRST not in move.spared)
+    step = SendStep(*move.signal, target=move.setup.step_target, own=own, spared=move.spared)
+    return move.only(SendStep) == [step]
 
 
 def the_adopted_are_signalled(move: Move) -> bool | None:
@@ -502,7 +580,8 @@ def the_adopted_are_signalled(move: Move) -> bool | None:
         return None
     missed = tuple(pid for pid in move.event.pids if pid not in move.event.asked)
     killed = move.signal == (KILL,)
-    expected = (SendStep(KILL, target="tree") if killed else SendStep(*move.signal, pids=missed),)
+    kill = SendStep(KILL, target="tree", spared=move.spared)
+    expected = (kill if killed else SendStep(*move.signal, pids=missed),)
     return move.effects == (expected if missed else ())
 
 
@@ -529,10 +608,12 @@ def time_is_bounded(move: Move) -> bool | None:
 
 
 def forward_only_relays(move: Move) -> bool | None:
-    """A forwarded signal, and nothing else, is relayed to every child. It changes neither the state nor the step."""
+    """A forwarded signal, and nothing else, is relayed, to those it is for. It changes neither state nor step."""
     if isinstance(move.event, Forward):
-        relayed = move.effects == (Relay(move.event.signum, move.setup.target),)
-        return relayed and move.kept[:5] == move.saved[:5]
+        relay = Relay(move.event.signum, move.setup.target)
+        if move.setup.heeds and move.event.signum == HUP:
+            relay = Relay(HUP, some=((FIRST, move.setup.heeds),) if 0 in move.world.alive else ())
+        return move.effects == (relay,) and move.kept[:5] == move.saved[:5]
     return not move.only(Relay)
 
 
@@ -594,10 +675,10 @@ def a_kill_is_remembered(move: Move) -> bool | None:
 
 
 def the_code_is_chosen_at_the_last_end(move: Move) -> bool | None:
-    """The exit code is chosen when the last command ends, not before. After that, only giving up changes it."""
+    """The exit code is chosen when no command but sidecars is left, or their steps are over, and not before."""
     if move.run.state is State.EXITED:
         return None
-    return move.run.code == (0 if move.now.alive else expected_code(move.now))
+    return move.run.code == (expected_code(move.now) if move.now.over else 0)
 
 
 def the_exit_code_is_right(move: Move) -> bool | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import muinit
 from muinit.help import DEFAULTS, USAGE
-from muinit.options import FOR_ALL, OPTIONS, Option
+from muinit.options import FOR_ONE, OPTIONS, Option
 from tests.cast.harness import ROOT
 
 SOURCE = Path(__file__).with_name("man.md")
@@ -70,7 +70,7 @@ def _synopsis() -> list[str]:
 
 
 def _options(text: str) -> list[str]:
-    """The options, in the order of the list: those of all commands, then those that one command can have."""
+    """The options, in the order of the list: those that stand before the commands, then those of one command alone."""
     intro, told = details(text)
     known = [option.long for option in OPTIONS]
     if missing := [long for long in known if not told.get(long, "").strip()]:
@@ -78,8 +78,8 @@ def _options(text: str) -> list[str]:
     if strange := [long for long in told if long not in known]:
         raise MissingError(f"{SOURCE.name} has a paragraph about {', '.join(strange)}, which is not an option")
     lines = [*_text(intro), '.SS "All commands"']
-    for option in sorted(OPTIONS, key=lambda option: option.scope != FOR_ALL):
-        if option.scope != FOR_ALL and f'.SS "{ONE}"' not in lines:
+    for option in sorted(OPTIONS, key=lambda option: option.scope == FOR_ONE):
+        if option.scope == FOR_ONE and f'.SS "{ONE}"' not in lines:
             lines.append(f'.SS "{ONE}"')
         lines += [".TP", _head(option), *_filled(_summary(option)), *_text(told[option.long], indented=True)]
     return lines
