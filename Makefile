@@ -10,7 +10,7 @@ RUNS ?= 15
 HISTORIES ?= 100000
 
 .PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons interpreters fresh \
-	dist sbom lock reproduce wheel clean
+	dist sbom lock reproduce wheel bundle clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
@@ -72,6 +72,10 @@ wheel: dist ## install the wheel into a fresh environment, and run it
 	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../docs/pictures/run.jsonl -o ../.venv-wheel/run.html
 	test -s .venv-wheel/run.html
 
+bundle: .venv-bundle/ready $(TESTS) ## build a folder with muinit for images without Python, and test it
+	.venv-bundle/bin/python -m tests.release.bundle
+	$(BIN)/python -m pytest -q tests/process/test_bundle.py
+
 lock: $(VENV)/lock.group ## choose the newest versions of all that is needed to build
 	tests/release/lock
 
@@ -109,6 +113,11 @@ PINNED := --only-binary :all: --require-hashes
 	@rm -rf .venv-dist
 	@PYTHON="$(PYTHON)" tests/tools/venv .venv-dist $(PINNED) -r tests/release/build.txt
 	@PYTHON="$(PYTHON)" tests/tools/venv .venv-dist/runtime $(PINNED) -r tests/release/runtime.txt
+	@touch $@
+
+.venv-bundle/ready: tests/release/freeze.txt tests/release/runtime.txt
+	@rm -rf .venv-bundle
+	@PYTHON="$(PYTHON)" tests/tools/venv .venv-bundle $(PINNED) -r tests/release/freeze.txt -r tests/release/runtime.txt
 	@touch $@
 
 .venv-bench/ready: pyproject.toml muinit/*.py statechart/*.py statechart/*/*.py

@@ -230,7 +230,7 @@ def test_signals_are_blocked_on_the_first_line_that_every_python_can_run() -> No
 # What it is built with
 
 
-@pytest.mark.parametrize("group", ["build"])
+@pytest.mark.parametrize("group", ["build", "freeze"])
 def test_what_builds_a_release_is_pinned_by_hash(group: str) -> None:
     """And in the versions of pyproject.toml."""
     text = (ROOT / f"tests/release/{group}.txt").read_text()
