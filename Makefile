@@ -9,7 +9,8 @@ PICTURES := $(TESTS) $(VENV)/pictures.group
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons interpreters fresh wheel clean
+.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons interpreters fresh \
+	dist sbom lock reproduce wheel bundle clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
@@ -54,13 +55,29 @@ pictures: $(PICTURES) daemons ## draw the pictures of docs/traces.md again, from
 interpreters: $(READY) ## run the most important tests on every other Python that is found
 	PYTHON=$(BIN)/python tests/tools/interpreters
 
-wheel: $(VENV)/pip ## build the wheel and install it into a fresh environment
-	rm -rf dist .venv-wheel
-	$(BIN)/pip wheel -q --no-deps -w dist .
+dist: .venv-dist/ready ## build muinit.pyz, the wheel and the sdist
+	PYTHON="$(PYTHON)" .venv-dist/bin/python -m tests.release.build
+
+sbom: .venv-dist/ready ## write docs/muinit.cdx.json, the software bill of materials
+	.venv-dist/bin/python -m tests.release.build --sbom
+
+reproduce: dist ## build the last commit in another folder, and compare it with dist/
+	PYTHON="$(PYTHON)" tests/release/reproduce
+
+wheel: dist ## install the wheel into a fresh environment, and run it
+	rm -rf .venv-wheel
 	PYTHON="$(PYTHON)" tests/tools/venv .venv-wheel dist/muinit-*.whl
 	cd / && "$(CURDIR)/.venv-wheel/bin/muinit" --version && "$(CURDIR)/.venv-wheel/bin/python" -m statechart > /dev/null
 	PYTHON="$(PYTHON)" tests/tools/venv .venv-wheel "$$(echo dist/muinit-*.whl)[timeline]"
-	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../docs/pictures/run.jsonl -o run.html && test -s run.html
+	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../docs/pictures/run.jsonl -o ../.venv-wheel/run.html
+	test -s .venv-wheel/run.html
+
+bundle: .venv-bundle/ready $(TESTS) ## build a folder with muinit for images without Python, and test it
+	.venv-bundle/bin/python -m tests.release.bundle
+	$(BIN)/python -m pytest -q tests/process/test_bundle.py
+
+lock: $(VENV)/lock.group ## choose the newest versions of all that is needed to build
+	tests/release/lock
 
 fresh: ## run the README's commands on fresh Debian 12 and 13, as root and as a user; needs root
 	tests/tools/fresh
@@ -70,7 +87,7 @@ daemons: ## install the daemons that the tests run, and a browser
 	@tests/tools/daemons
 
 clean: ## remove everything that was built
-	rm -rf .venv .venv-* dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # The demo needs muinit and nothing else.
 $(READY): pyproject.toml
@@ -87,6 +104,20 @@ $(VENV)/pip: $(READY)
 # Whatever else a target needs is a dependency group in pyproject.toml.
 $(VENV)/%.group: $(VENV)/pip
 	@$(BIN)/pip install -q --group $*
+	@touch $@
+
+# Only what is pinned by hash, and only wheels: a source would be built with whatever versions are newest.
+PINNED := --only-binary :all: --require-hashes
+
+.venv-dist/ready: tests/release/build.txt tests/release/runtime.txt
+	@rm -rf .venv-dist
+	@PYTHON="$(PYTHON)" tests/tools/venv .venv-dist $(PINNED) -r tests/release/build.txt
+	@PYTHON="$(PYTHON)" tests/tools/venv .venv-dist/runtime $(PINNED) -r tests/release/runtime.txt
+	@touch $@
+
+.venv-bundle/ready: tests/release/freeze.txt tests/release/runtime.txt
+	@rm -rf .venv-bundle
+	@PYTHON="$(PYTHON)" tests/tools/venv .venv-bundle $(PINNED) -r tests/release/freeze.txt -r tests/release/runtime.txt
 	@touch $@
 
 .venv-bench/ready: pyproject.toml muinit/*.py statechart/*.py statechart/*/*.py

@@ -16,6 +16,8 @@ PARENT = getppid()
 import sys
 from _frozen_importlib_external import PathFinder
 
+CALLERS_MASK = getattr(sys.modules["__main__"], "CALLERS_MASK", CALLERS_MASK)  # muinit.pyz has blocked them before us
+
 # PYTHON... variables, a sitecustomize and modules in the current folder are for the commands. Did any of them reach
 # this interpreter? Until that is known, only modules that are built into Python are imported.
 
@@ -33,6 +35,8 @@ _READ = (
 # Whether sys.path begins with the folder of the script or, for `python -m`, with the current folder. The option -P,
 # which sets safe_path, came with Python 3.11.
 _HAS_FOLDER = not (sys.flags.isolated or getattr(sys.flags, "safe_path", False))
+# For muinit.pyz it begins with a folder in that file, always. Nothing of the commands is in there.
+_IS_ZIP = sys.path[0].startswith(getattr(__spec__ and __spec__.loader, "archive", None) or "\0")
 
 
 def _is_clean() -> bool:
@@ -43,7 +47,7 @@ def _is_clean() -> bool:
             return False
     # A sitecustomize may have removed the variable that led to it (OpenTelemetry's does), or its folder. Python's own
     # part of sys.path begins with an entry like /usr/lib/python311.zip.
-    first = sys.path[int(_HAS_FOLDER)]
+    first = sys.path[int(_HAS_FOLDER or _IS_ZIP)]
     file = getattr(sys.modules.get("sitecustomize"), "__file__", None)
     if not (first.endswith(".zip") and "/python3" in first) or (file and file.rpartition("/")[0] not in sys.path):
         return False
@@ -52,7 +56,7 @@ def _is_clean() -> bool:
 
         if abspath(user) in sys.path:
             return False
-    if not _HAS_FOLDER:
+    if _IS_ZIP or not _HAS_FOLDER:
         return True
     # `python -m` imports a lot before our first line. Did any of that come from the current folder?
     loaded = {name.partition(".")[0] for name in sys.modules} - {*sys.builtin_module_names, "__main__"}
@@ -66,7 +70,7 @@ if "muinit" in sys._xoptions or not (sys.flags.isolated or _is_clean()):  # noqa
     from muinit import isolated
 
     CALLERS_MASK = isolated.isolate(CALLERS_MASK)
-elif _HAS_FOLDER:
+elif _HAS_FOLDER and not _IS_ZIP:
     del sys.path[0]
 
 import _signal
