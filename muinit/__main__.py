@@ -78,7 +78,7 @@ import os
 from errno import ENOENT, ENOTDIR
 
 from muinit import lastresort, signals
-from muinit.options import QUIET, VARIABLE, VERBOSE, Options, UsageError, parse
+from muinit.options import LABEL_SECONDS, NAME_LENGTH, QUIET, VARIABLE, VERBOSE, Options, UsageError, parse
 from muinit.kernel import Kernel
 
 TYPE_CHECKING = False
@@ -163,7 +163,10 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     adopts = kernel.adopt_orphans()
     followed = not options.parent_death or kernel.follow_parent(options.parent_death, PARENT)
     inherited = kernel.children()  # a program that became us by exec may have had some
+    if options.label:
+        _label(kernel, options)
     pids, refusal = _start(kernel, options)
+    kernel.all_started()
     early = kernel.reap()[0] if refusal else []
 
     # While the commands load, so do we: 25 ms that the first command does not wait for.
@@ -209,6 +212,8 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     )
     end = loop.run((pids.index(None), _refused(refusal)) if refusal else None, early)
     kernel.take_terminal()
+    if lost := attempt("--label", kernel.finish_labels, min(options.timeout, LABEL_SECONDS)):
+        say(lost)
 
     survivors = loop.survivors() if end.gave_up else []
     at = kernel.now() - started_at
@@ -221,6 +226,23 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
         attempt("the last line", stderr.last_line, why)
     attempt("the termination log", _write, log, why, say)
     return end.code
+
+
+def _label(kernel: Kernel, options: Options) -> None:
+    """Label the output of all commands, but not of one that has the terminal."""
+    from statechart.words.text import printable
+
+    names = [
+        printable(name or command.argv[0]) for name, command in zip(_names(options), options.commands, strict=True)
+    ]
+    names = [name.rpartition("/")[2][:NAME_LENGTH] for name in names]
+    try:
+        kernel.label(["", *names[1:]] if kernel.has_terminal else names)
+    except OSError as error:
+        needs = f"{len(names)} commands need {4 * len(names)} descriptors and a process"
+        raise UsageError(
+            f"--label: {needs}, but: {error.strerror}; expected a higher limit (ulimit -n, ulimit -u)"
+        ) from None
 
 
 def _warn(kernel: Kernel, say: "Callable[[str], None]", *, adopts: bool, followed: bool) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from muinit.caller import Caller
+    from muinit.labels import Labels
     from muinit.procfs import Procfs
     from muinit.terminal import Terminal
 
@@ -38,6 +39,7 @@ class Children:
         self._groups: set[int] = set()  # of commands that ended, if no /proc lists what is left in them
         self._start_times: dict[int, int] = {}  # by pid, of the descendants that are not our children
         self._typed_stop = False
+        self.labels: Labels | None = None  # whose process is a child of ours, but no command and no orphan
         self.started: Started | None = None  # the command that was started last
         self.adopts = False  # whether orphans become our children
 
@@ -102,6 +104,7 @@ class Children:
 
     def _spawn(self, file: str, argv: list[str]) -> int:
         first = not self._commands
+        redirected = self.labels.file_actions(len(self._commands)) if self.labels else []
         nothing = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
         # Allocated before the fork: after it nothing may fail until the pid is kept.
         self.started = started = Started(self.started)
@@ -109,7 +112,7 @@ class Children:
             file,
             argv,
             self._caller.environment,
-            file_actions=[nothing] if self._terminal.present and not first else [],
+            file_actions=[*([nothing] if self._terminal.present and not first else []), *redirected],
             setpgroup=0,  # what is sent to its group, or typed at its terminal, is not for us
             setsigmask=self._caller.mask,  # we have blocked everything
             # Python ignores these two at start and does not record what they were. Commands get the default, which is
@@ -143,11 +146,15 @@ class Children:
         self._start_times = {}  # a new child may have the pid of an old descendant
         if self._procfs.usable:
             try:
-                return self._procfs.children()
+                return [pid for pid in self._procfs.children() if pid != self._labeller]
             except OSError:
                 pass
         self._groups = {group for group in self._groups if self._is_there(-group)}
         return [*sorted(self._commands), *sorted(-group for group in self._groups)]
+
+    @property
+    def _labeller(self) -> int:
+        return self.labels.pid if self.labels else 0
 
     def _is_there(self, pid: int) -> bool:
         try:
@@ -199,6 +206,8 @@ class Children:
             processes = {}
         offspring: dict[int, list[int]] = {}
         for pid, (_, parent, _, _) in processes.items():
+            if pid == self._labeller:
+                continue
             offspring.setdefault(parent, []).append(pid)
         # Children in the first list may be hidden from the second (hidepid=2); those in the second alone are new.
         tree = list(dict.fromkeys([*children, *offspring.get(self._pid, ())]))
@@ -293,12 +302,18 @@ class Children:
             except ChildProcessError:
                 return statuses, True
             if pid == 0:
-                return statuses, False
-            if os.WIFSTOPPED(status):
+                return statuses, bool(self._labeller) and not self._pids()  # it is waited for last
+            if pid == self._labeller:
+                self._labeller_ended(status)
+            elif os.WIFSTOPPED(status):
                 self._typed_stop |= pid == self._terminal.owner and os.WSTOPSIG(status) == _signal.SIGTSTP
             else:
                 self._forget(pid)
                 statuses.append((pid, status))
+
+    def _labeller_ended(self, status: int) -> None:
+        if self.labels and not os.WIFSTOPPED(status):
+            self.labels.pid, self.labels.status = 0, status
 
     def _forget(self, pid: int) -> None:
         if pid == self._terminal.owner:

@@ -1,7 +1,7 @@
 """The one door to the kernel: all that a running muinit asks of it. The simulation replaces it as a whole.
 
 It has these parts: `caller` (what we were given), `children` (start, list, signal, reap), `selfpipe` (signals),
-`procfs` and `terminal`.
+`procfs`, `terminal` and `labels`.
 """
 
 import _signal
@@ -17,7 +17,7 @@ from muinit.terminal import Terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 _RESERVED_BYTES = 6 << 20  # of address space; the modules that are loaded later take 4 MiB (Python 3.11, measured)
 
@@ -90,6 +90,26 @@ class Kernel:
     def spawn(self, argv: list[str]) -> int:
         """Start a command, and return its pid. Raises OSError."""
         return self._children.spawn(argv)
+
+    def label(self, names: "Sequence[str]") -> None:
+        """Label what the commands will write: "" for one that is left alone. Raises OSError."""
+        from muinit.labels import Labels
+
+        self._children.labels = Labels(names)
+
+    def all_started(self) -> None:
+        """No further command will be started."""
+        if self._children.labels:
+            self._children.labels.started()
+
+    def mend_labels(self, say: "Callable[[str], None]") -> None:
+        """If the process that labels has died, start another one, and say so."""
+        if self._children.labels:
+            self._children.labels.mend(say)
+
+    def finish_labels(self, patience: float) -> str:
+        """Wait until the labelled output is out, while somebody reads it; return what was lost, or ""."""
+        return self._children.labels.finish(patience, self.now) if self._children.labels else ""
 
     def reap(self) -> tuple[list[tuple[int, int]], bool]:
         """Take every status there is: (pid, wait status) in the kernel's order, and whether no child is left."""

@@ -197,6 +197,7 @@ class Loop:
             if self._lifecycle.state is RUNNING:  # those that ended may end
                 self._look_at_the_dead()
                 self._known.update(self._new_children())  # so that no command that ends later is said to have left them
+        self._kernel.mend_labels(self._say)
         if self._kernel.typed_stop():
             self._suspend()
         if drained:

@@ -27,6 +27,7 @@ FORMATS = ("mermaid", "dot", "svg", "table")
 POLICIES = ("first-failed", "first-ended", "original")
 QUIET, VERBOSE = -1, 1
 EVERY_SIGNAL = 0  # in place of a number: `-s all`
+LABEL_SECONDS = 2.0  # that the reader of labelled output has at most, at the end
 NAME_LENGTH = 32  # characters
 
 TARGETS = ("child", "group", "tree")  # as statechart.effects has them
@@ -279,6 +280,7 @@ OPTIONS = (
     Option("", "--name", "NAME", "what messages call the command", "name", _name, scope=FOR_ONE),
     Option("", "--may-end", "", "its end with 0 does not stop the others", "may_end", scope=FOR_ONE),
     Option("", "--sidecar", "", "stop it after the others", "sidecar", scope=FOR_ONE),
+    Option("", "--label", "", "begin each line of output with the command's name", "label"),
     Option("-q", "--quiet", "", "do not say why muinit exits", "verbosity", constant=QUIET),
     Option("-v", "--verbose", "", "say what happens, and why muinit exits", "verbosity", constant=VERBOSE),
     Option("", "--trace-states", "", "print a line for each event", "trace_states"),
@@ -326,6 +328,7 @@ class Options:
         self.timeout = 0.0  # seconds, 0 to infinity
         self.success: list[int] = []  # exit codes that count as 0
         self.exit_status = ""  # one of POLICIES
+        self.label = False
         self.verbosity = 0  # or QUIET or VERBOSE
         self.trace_states = False
         self.trace_file = ""  # a path, or the number of a descriptor; "": none

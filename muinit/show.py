@@ -7,7 +7,7 @@ import os
 
 from muinit import help as usage
 from muinit import signals
-from muinit.options import FORMATS
+from muinit.options import FORMATS, LABEL_SECONDS
 from statechart.words.text import printable
 
 TYPE_CHECKING = False
@@ -73,6 +73,7 @@ def _diagram(options: Options) -> tuple[str, str]:
         stop=[number for number, what in meaning.items() if what == STOP],
         targets=options.targets,
         step_targets=[target for _, target, _ in options.steps],
+        output=min(options.timeout, LABEL_SECONDS) if options.label else 0.0,
         notes=[note for command in options.commands for note in _notes(command)],
     )
     too_long = ""

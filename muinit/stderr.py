@@ -77,6 +77,11 @@ class Stderr:
         return None
 
 
+def has_colours(fd: int) -> bool:
+    """Whether a descriptor is a terminal, and no variable asks for plain text (no-color.org)."""
+    return os.isatty(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def descriptor(path: str) -> int | None:
     """The descriptor that a number, or a path like /dev/stdout, names; `None` for any other path."""
     number = _STANDARD.get(path, path).removeprefix("/proc/self/fd/").removeprefix("/dev/fd/")

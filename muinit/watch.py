@@ -7,6 +7,7 @@ from time import time
 
 from muinit import __version__, signals
 from muinit.options import VERBOSE
+from muinit.stderr import has_colours
 from muinit.tracefile import TraceFile
 from statechart.meanings import FORWARD, STOP
 from statechart.traces import write
@@ -31,7 +32,7 @@ class Watch:
     def __init__(self, lifecycle: Lifecycle, options: Options, stderr: Stderr, file: int | None) -> None:
         self._lifecycle = lifecycle
         self._tracing = options.trace_states
-        self._colour = options.trace_states and _has_colours()
+        self._colour = options.trace_states and has_colours(2)
         self._story = Story(lifecycle, signals.name) if options.verbosity == VERBOSE else None
         self._stderr = stderr
         self._file = None if file is None else TraceFile(file, stderr.line)
@@ -80,8 +81,3 @@ class Watch:
             self._stderr.attempt("--verbose", tell, self._story)
         if self._file:
             self._stderr.attempt("--trace-file", lambda file: file.line(entry()), self._file)
-
-
-def _has_colours() -> bool:
-    """Whether stderr is a terminal, and no variable asks for plain text (no-color.org)."""
-    return os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -61,7 +61,8 @@ class Unfolded:
     has the role of each command; none stands for two without one. More than two of a role lead to nothing that two do
     not lead to.
 
-    `notes` are sentences for the caption.
+    `output` is how many seconds muinit waits for the reader of its output at the end. `notes` are sentences for the
+    caption.
 
     `states` has for each stage what its step sent and the clock that it set, in words; nothing if no step is in force.
     `edges` has the effects of each edge in words. `longest` is how many seconds a stop takes, 0 to infinity, if no
@@ -80,6 +81,7 @@ class Unfolded:
         stop: Collection[int] = (SIGTERM,),
         targets: Mapping[int, str] | None = None,
         step_targets: Sequence[str] = (),
+        output: float = 0.0,
         notes: Sequence[str] = (),
     ) -> None:
         self.notes = notes
@@ -96,7 +98,7 @@ class Unfolded:
         self.states: dict[Stage, list[str]] = {}
         self.edges: dict[Edge, list[str]] = {}
         self._search()
-        self.longest = self._wait()
+        self.longest = self._wait() + output
 
     def _begin(self) -> Lifecycle:
         roles = enumerate(self._commands or ["", ""], ORPHAN + 1)

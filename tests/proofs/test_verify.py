@@ -69,6 +69,7 @@ EQUIVALENT = {
     "neither of the two reads what the other writes": {
         "command_ended in RUNNING [last_command]: choose_code and start_steps swapped",
         "command_ended in TERMINATING [leaves_sidecars]: choose_code and start_steps swapped",
+        "timeout in TERMINATING [sidecars_left]: choose_code and start_steps_for_all swapped",
     },
 }
 
