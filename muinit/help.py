@@ -10,6 +10,7 @@ NOTES = """\
 COMMANDS
   Each command runs in its own process group and must stay in the foreground:
   when one ends, muinit stops the others. Nothing is ever restarted.
+  With --label, a first command that has the terminal keeps it, unlabelled.
   '--' ends the options of a command: --- -- -x starts a program called -x.
   MUINIT_OPTIONS in the environment holds more OPTIONS, for muinit alone.
 

@@ -280,7 +280,7 @@ OPTIONS = (
     Option("", "--name", "NAME", "what messages call the command", "name", _name, scope=FOR_ONE),
     Option("", "--may-end", "", "its end with 0 does not stop the others", "may_end", scope=FOR_ONE),
     Option("", "--sidecar", "", "stop it after the others", "sidecar", scope=FOR_ONE),
-    Option("", "--label", "", "begin each line of output with the command's name", "label"),
+    Option("", "--label", "", "begin output lines with the command's name", "label"),
     Option("-q", "--quiet", "", "do not say why muinit exits", "verbosity", constant=QUIET),
     Option("-v", "--verbose", "", "say what happens, and why muinit exits", "verbosity", constant=VERBOSE),
     Option("", "--trace-states", "", "print a line for each event", "trace_states"),

@@ -226,7 +226,8 @@ def each_runs_to_its_end(row: Row) -> None:
 
 
 def runs_each_to_its_end_by_name(row: Row) -> None:
-    each_runs_to_its_end(row)
+    done = row.said(X=["echo", "one"], Y=["sh", "-c", "sleep 0.3; echo two"])
+    assert (done.returncode, done.stdout) == (0, "web | one\ndb  | two\n")
     done = row.said(X=["sh", "-c", "exit 3"], Y=["sleep", "60"])
     assert done.returncode == 3
     assert "(web -c exit 3) exited 3" in done.stderr

@@ -204,6 +204,39 @@ class SimTerminal(Terminal):
             self.foreground = 1
 
 
+class SimLabels:
+    """The process of --label on the simulated kernel. It is a child of muinit, but none of its processes (`ours`)."""
+
+    def __init__(self, kernel: SimKernel) -> None:
+        self._kernel = kernel
+        self.pid = 0
+        self.status: int | None = None
+        self.process: Process | None = None
+        self._left = 2
+        self._start()
+
+    def _start(self) -> None:
+        self._left -= 1
+        kernel = self._kernel
+        self.process = kernel.fork(kernel.us, Program("labeller"))
+        if self.process:
+            self.process.ours, self.pid = False, self.process.pid
+            self.process.group = self.process.session = self.pid
+
+    def mend(self, say: Callable[[str], None]) -> None:
+        """Start another one, once."""
+        if self.status is not None and self._left:
+            self.status = None
+            self._start()
+            say("warning: another labeller goes on")
+
+    def file_actions(self, _: int) -> list[tuple[int, int, int]]:
+        return []
+
+    def finish(self, _patience: float, _now: Callable[[], float]) -> str:
+        return ""
+
+
 class SimChildren(Children):
     """The children of muinit on the simulated kernel."""
 
@@ -216,6 +249,7 @@ class SimChildren(Children):
         self._groups: set[int] = set()
         self._start_times: dict[int, int] = {}
         self._typed_stop = False
+        self.labels: SimLabels | None = None  # type: ignore[assignment]
 
     def start(self, program: Program) -> int:
         """Do what spawn() does, with a program instead of an argv."""
@@ -246,8 +280,11 @@ class SimChildren(Children):
                     break
             else:
                 kernel.reaps.append(kernel.calls)
-                return statuses, not children
-            if child.state == ZOMBIE:
+                return statuses, not [child for child in children if child.pid != self._labeller]
+            if child.state == ZOMBIE and child.pid == self._labeller:
+                kernel.release(child)
+                self._labeller_ended(child.status)
+            elif child.state == ZOMBIE:
                 self._forget(child.pid)
                 (kernel.reaped if child.command >= 0 else kernel.reaped_orphans).append(child)
                 kernel.release(child)
@@ -296,7 +333,8 @@ class SimKernel(Kernel):
 
     `random` returns floats from 0 to 1. `lively` is the chance that something happens in a gap. `pids` is the number of
     pids that there are, and `crowded` the chance that a pid that becomes free is given again at once. `proc` says
-    whether there is a /proc, `terminal` whether stdin is a terminal, and `stoppable` whether Ctrl-Z stops muinit.
+    whether there is a /proc, `terminal` whether stdin is a terminal, `stoppable` whether Ctrl-Z
+    stops muinit, and `labels` whether a process labels the output.
     """
 
     def __init__(
@@ -309,6 +347,7 @@ class SimKernel(Kernel):
         proc: bool = True,
         terminal: bool = False,
         stoppable: bool = True,
+        labels: bool = False,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._random = random
@@ -351,6 +390,8 @@ class SimKernel(Kernel):
         self.sent = 0  # signals, by muinit
         self.on_wait: Callable[[], None] = lambda: None
         self.on_wake: Callable[[list[int]], None] = lambda _: None
+        if labels:
+            self._children.labels = SimLabels(self)
 
     # The world
 
@@ -536,8 +577,8 @@ class SimKernel(Kernel):
         self._note(process, f"dies of {name(status)}" if status < 128 and status else f"exits {status >> 8}")
         process.state = ZOMBIE
         process.status = status
-        if process.ours:
-            reaper = process.parent
+        if process.parent is not None:  # not a stranger
+            reaper: Process | None = process.parent
             while reaper is not None and not reaper.program.subreaper:
                 reaper = reaper.parent
             assert reaper is not None
@@ -598,6 +639,11 @@ class SimKernel(Kernel):
     def outside(self, whom: tuple[str, int]) -> None:
         """Somebody else sends a signal to muinit, the foreground, anybody, everybody, or the process of this name."""
         target, signum = whom
+        labels = self._children.labels
+        if target == "labeller":
+            if labels and labels.pid and labels.process:
+                self.send(labels.process, signum)
+            return
         if target == "muinit":
             self.tell_us(signum)
         elif target == "foreground":

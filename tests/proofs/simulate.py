@@ -77,6 +77,7 @@ class World:
     terminal: bool = False
     stoppable: bool = True  # Ctrl-Z stops muinit, as it does if a shell with job control waits for muinit
     unstartable: int = -1  # the index of the command that is not found, or -1
+    labels: bool = False  # whether a process labels the output
     watched: bool = False  # a trace is read
     pids: int = 1000  # these three: see `SimKernel`
     lively: float = 0.0
@@ -110,6 +111,7 @@ class World:
         options += ["as PID 1"] if self.pid1 else []
         options += [] if self.proc else ["without /proc"]
         options += ["on a terminal"] if self.terminal else []
+        options += ["labelled"] if self.labels else []
         options += ["watched"] if self.watched else []
         options += [f"{self.pids} pids, lively {self.lively:g}, crowded {self.crowded:g}"]
         lines = ["; ".join(options), *map(str, self.programs)]
@@ -274,6 +276,10 @@ def make_world(rand: Random) -> World:
             target, signum = "muinit", pick(rand, *others, *sorted(world.forward - {0}))
         world.outside += [(at, target, signum)] * pick(rand, 1, 1, 2)
     world.watched = rand() > 0.5
+    if rand() > 0.8:
+        world.labels = True
+        deaths = range(pick(rand, 0, 1, 2))
+        world.outside += [(pick(rand, 0.3, 1.1, 2.7, 8.2), "labeller", SIGKILL) for _ in deaths]
     return world
 
 
@@ -366,6 +372,7 @@ class History:
             proc=world.proc,
             terminal=world.terminal,
             stoppable=world.stoppable,
+            labels=world.labels,
             log=log,
         )
         self.kernel.on_wake = self._on_wake
@@ -556,7 +563,7 @@ def nobody_is_given_up_before_the_time(it: History) -> None:
         slack = it.kernel.calls * TICK
         assert it.kernel.clock >= it.begun + it.world.seconds() - slack, "too early"
         last_look = it.kernel.reaps[-1]
-        left = [child for child in it.kernel.us.children if child.alive or child.died > last_look]
+        left = [one for one in it.kernel.us.children if one.ours and (one.alive or one.died > last_look)]
         assert left, "no child was left"
 
 
@@ -707,6 +714,14 @@ def what_is_for_one_command_reaches_no_other(it: History) -> None:
                 assert not got, f"pid {command.pid} ({command.program.name}) got {signum}"
 
 
+def the_labeller_is_left_alone(it: History) -> None:
+    """The process that labels is never signalled, and it is no command and no orphan: nothing is said of it."""
+    for one in it.kernel.everybody:
+        if one.program.name == "labeller":
+            assert not one.sent, f"the labeller got {one.sent}"
+            assert f"pid {one.pid} (labeller" not in " ".join([*it.trace, *it.survivors])
+
+
 def each_refusal_is_told_once(it: History) -> None:
     """There is one warning for each process that muinit may not signal."""
     if it.world.proc:
@@ -764,6 +779,7 @@ PROPERTIES = [
     signals_are_taken_in_order,
     every_child_gets_what_is_forwarded,
     what_is_for_one_command_reaches_no_other,
+    the_labeller_is_left_alone,
     each_refusal_is_told_once,
     every_line_is_a_row,
     the_trace_can_be_replayed,

@@ -297,6 +297,15 @@ class FailedSuspensionIsKept(Loop):
         self._kernel.suspend()
 
 
+class LabellerIsAnOrphan(Loop):
+    """The process that labels counts as an orphan."""
+
+    def _new_children(self) -> list[int]:
+        labels = self._kernel._children.labels
+        found = super()._new_children()
+        return [*found, labels.pid] if labels and labels.pid and labels.pid not in self._known else found
+
+
 class SidecarsAreNotSpared(Loop):
     """A step reaches sidecars like any command."""
 

@@ -38,7 +38,16 @@ TRACE = [
     "sed -n '2p;$p' run.jsonl | fold -w 96",
     "python -m statechart replay run.jsonl",
 ]
-RUNS = ("sample", "story", "states", "trace-file", "unasked")  # samples whose times and pids differ in each run
+LABELS = """muinit --label --- --name web sh -c 'echo started; sleep 1' \\
+    --- --name worker sh -c 'sleep 0.2; echo "no job" >&2; sleep 60'"""
+RUNS = (
+    "sample",
+    "story",
+    "states",
+    "trace-file",
+    "unasked",
+    "labels",
+)  # samples whose times and pids differ in each run
 
 
 def shell(command: str, cwd: Path = ROOT) -> str:
@@ -153,6 +162,7 @@ def blocks() -> dict[str, str]:
         "signals": signal_table(),
         "senders": senders(),
         "unasked": session(UNASKED),
+        "labels": session(LABELS),
         "exit-status": exit_table.table(),
         "table": shell("python -m statechart --table"),
         "price": price(),
