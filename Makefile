@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TESTS := $(VENV)/test.group
 PICTURES := $(TESTS) $(VENV)/pictures.group
+MERMAID := tests/pictures/mermaid
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons interpreters fresh wheel clean
+.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons mermaid interpreters fresh wheel clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
@@ -18,7 +19,7 @@ help: ## list the targets
 demo: $(READY) ## run muinit on two real programs, and explain what it did
 	@$(BIN)/python -m tests.tools.demo
 
-test: $(PICTURES) daemons ## run the tests
+test: $(PICTURES) daemons mermaid ## run the tests
 	$(BIN)/python -m pytest -m 'not proof' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
 
@@ -69,6 +70,10 @@ fresh: ## run the README's commands on fresh Debian 12 and 13, as root and as a 
 daemons: ## install the daemons that the tests run, and a browser
 	@tests/tools/daemons
 
+# Only a test of the diagrams needs it, and npm is 300 MB on Debian. Without npm that test is skipped and says so.
+mermaid: $(READY) ## install Mermaid, if npm is there
+	@! command -v npm >/dev/null || $(MAKE) -s $(VENV)/mermaid/ready
+
 clean: ## remove everything that was built
 	rm -rf .venv .venv-* dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
@@ -87,6 +92,12 @@ $(VENV)/pip: $(READY)
 # Whatever else a target needs is a dependency group in pyproject.toml.
 $(VENV)/%.group: $(VENV)/pip
 	@$(BIN)/pip install -q --group $*
+	@touch $@
+
+$(VENV)/mermaid/ready: $(MERMAID)/package.json $(MERMAID)/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .venv-bench/ready: pyproject.toml muinit/*.py statechart/*.py statechart/*/*.py
