@@ -74,8 +74,9 @@ import os
 from errno import ENOENT, ENOTDIR
 
 from muinit import lastresort, signals
-from muinit.options import QUIET, VARIABLE, VERBOSE, Options, UsageError, parse
+from muinit.options import QUIET, VARIABLE, VERBOSE, Options, parse
 from muinit.kernel import Kernel
+from statechart.options import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
