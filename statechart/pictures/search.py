@@ -294,10 +294,10 @@ def _drawing(unfolded: Unfolded, taken: Mapping[Edge, int] | None = None) -> Dra
     times = taken or {}
     ways = [key for key in times if times[key]]
     visited = {Stage(State.RUNNING), *(stage for before, _, after in ways for stage in (before, after))}
-    boxes = [Box(_id(stage), str(stage), sent, stage.rank) for stage, sent in unfolded.states.items()]
-    arrows = [Arrow(_id(key[0]), _id(key[2]), _label(unfolded, key), times.get(key, 0)) for key in unfolded.edges]
+    boxes = [Box(box(stage), str(stage), sent, stage.rank) for stage, sent in unfolded.states.items()]
+    arrows = [Arrow(box(key[0]), box(key[2]), _label(unfolded, key), times.get(key, 0)) for key in unfolded.edges]
     end = State.EXITED.name
-    return Drawing(boxes, arrows, end, caption(unfolded), taken is not None, frozenset(map(_id, visited)))
+    return Drawing(boxes, arrows, end, caption(unfolded), taken is not None, frozenset(map(box, visited)))
 
 
 def _label(unfolded: Unfolded, key: Edge) -> str:
@@ -309,6 +309,6 @@ def _label(unfolded: Unfolded, key: Edge) -> str:
     return f"{event} / {', '.join(effects)}" if effects else event  # Mermaid takes a semicolon for the end of the line
 
 
-def _id(stage: Stage) -> str:
+def box(stage: Stage) -> str:
     """What the pictures call a stage: TERMINATING_1, TERMINATING_1_AGAIN."""
     return stage.state.name + (f"_{stage.step}" if stage.step else "") + ("_AGAIN" if stage.again else "")
