@@ -49,7 +49,7 @@ bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RU
 docs: $(READY) ## rewrite the man page and the generated blocks of README.md and docs/
 	$(BIN)/python -m tests.tools.docs
 
-pictures: $(PICTURES) daemons ## draw the pictures of docs/traces.md again, from a real run
+pictures: $(PICTURES) daemons ## draw the pictures of the docs again, from a real run
 	$(BIN)/python -m tests.tools.pictures
 
 interpreters: $(READY) ## run the most important tests on every other Python that is found
@@ -62,6 +62,7 @@ wheel: $(VENV)/pip ## build the wheel and install it into a fresh environment
 	cd / && "$(CURDIR)/.venv-wheel/bin/muinit" --version && "$(CURDIR)/.venv-wheel/bin/python" -m statechart > /dev/null
 	PYTHON="$(PYTHON)" tests/tools/venv .venv-wheel "$$(echo dist/muinit-*.whl)[timeline]"
 	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../docs/pictures/run.jsonl -o run.html && test -s run.html
+	cd dist && ../.venv-wheel/bin/python -I -m statechart play -o play.html && test -s play.html
 
 fresh: ## run the README's commands on fresh Debian 12 and 13, as root and as a user; needs root
 	tests/tools/fresh

@@ -1,4 +1,4 @@
-"""A picture of a run as HTML or SVG, in one file that needs no other. Only this module needs Jinja2 and Graphviz."""
+"""Pictures of runs, and the page to play, each in one file that needs no other. Only this needs Jinja2 and Graphviz."""
 
 from __future__ import annotations
 
