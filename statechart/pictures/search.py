@@ -74,8 +74,9 @@ def explore(
     for before in situations:  # grows
         for event in possible(before):
             here, decision = before.after(event)
-            if here.key not in found:
-                found[here.key] = here
+            key = here.key
+            if key not in found:
+                found[key] = here
                 situations.append(here)
             yield before, event, here, decision
 

@@ -70,6 +70,7 @@ class Scene:
     def __init__(self, lifecycle: Lifecycle, job: str = UNSEEN) -> None:
         self.lifecycle = lifecycle
         self.job = job
+        self.key = self._key()
 
     @property
     def alive(self) -> list[Command]:
@@ -86,8 +87,7 @@ class Scene:
         """Whether a clock runs that will run out."""
         return bool(self.lifecycle.step) and self.lifecycle.times[self.lifecycle.step - 1] < ENDLESS
 
-    @property
-    def key(self) -> Hashable:
+    def _key(self) -> Hashable:
         """What decides what can come next, and which sentence will be said.
 
         What became of a dead command is a place in that sentence, so only this of it counts: whether it failed, and

@@ -23,9 +23,10 @@ from statechart.traces.replay import replay
 from statechart.words.phrases import guarded
 from tests.pictures.played import Directly, FromData, history
 
+pytestmark = pytest.mark.timeout(240)  # with coverage, some 15,000 answers take a while on a busy machine
 MEBIBYTE = 1 << 20
 HISTORIES = 150
-SOME = ["", "-k HUP@tree,TERM,KILL -t 0.5", "-k KILL:0,INT:90,KILL:0", "-k KILL -t inf", "-k INT,TERM -t 4000"]
+SOME = ["", "-k HUP@tree,KILL -t 0.5", "-k KILL:0,INT:90,KILL:0", "-k KILL -t inf", "-k INT,TERM -t 4000"]
 
 
 def game_of(words: str) -> Game:
@@ -94,10 +95,10 @@ def test_names_of_happenings_are_fit_for_links() -> None:
     assert "web-dies-of-SIGRTMIN+6" in names
 
 
-@pytest.mark.parametrize("words", ["", "-k HUP,TERM,INT,KILL"])
-def test_the_page_is_small_and_needs_nothing_else(words: str) -> None:
-    text, _ = page.play(game_of(words))
-    assert len(text.encode()) < MEBIBYTE
+def test_the_page_is_small_and_needs_nothing_else() -> None:
+    text, _ = page.play(game_of(""))
+    answers = sum(map(len, data_of("")["moves"])) // 3
+    assert len(text.encode()) / answers * play.MOST_MOVES < MEBIBYTE
     assert not re.search(r"\b(src|href)=|https?://(?!www\.w3\.org)", text)
     assert "default-src 'none'" in text
     assert text.count("<script") == text.count("</script") == 2
@@ -127,8 +128,8 @@ def test_the_command_writes_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     run_tool(monkeypatch, "play", "-k", "TERM@group:inf", "--timeout", "1", "-o", out)
     text = out.read_text()
     assert "muinit -k TERM@group:inf -t 1 --- web --- worker" in text
-    run_tool(monkeypatch, "play", "-k", options.STEPS, "-o", out)
-    assert "<code>muinit --- web --- worker</code>" in out.read_text()
+    run_tool(monkeypatch, "play", "-k", options.STEPS, "-t", "inf", "-o", out)
+    assert "<code>muinit -t inf --- web --- worker</code>" in out.read_text()
 
 
 @pytest.mark.parametrize(
@@ -139,12 +140,12 @@ def test_the_command_writes_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ("-t soon -o x.html", "play -t 'soon': expected seconds, 0 or more (2, 0.5, inf)"),
         ("-o x.svg", "x.svg: expected a name that ends in .html"),
         ("-t inf -k KILL -o /no/such/folder/x.html", "/no/such/folder/x.html: No such file or directory"),
-        ("-o x.html", "play -k 'TERM,KILL': more than 2,000 answers, which a page cannot hold; expected fewer signals"),
+        ("-o x.html", "play -k 'TERM,KILL': more than 3,000 answers, which a page cannot hold; expected fewer signals"),
     ],
 )
 def test_an_error_is_one_line(words: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(play, "MOST_MOVES", 2000)
+    monkeypatch.setattr(play, "MOST_MOVES", 3000)
     with pytest.raises(SystemExit) as exited:
         run_tool(monkeypatch, "play", *words.split())
     assert str(exited.value).startswith(f"python -m statechart: {said}")
