@@ -52,7 +52,7 @@
     return found;
   }
 
-  // Nothing happens after the clock has run out but before muinit has heard of it.
+  // When the clock runs out, muinit is told at once, so nothing else happens after that moment.
   function timeOf(moment, number, wanted) {
     if (game.happenings[number].entry.event === "timeout") return moment.due;
     return Math.min(Math.max(wanted, moment.at), moment.due ?? Infinity);
@@ -192,9 +192,10 @@
     try {
       const {header, moments} = recorded(await file.text());
       recording = recording || {path, place};
+      find("recorded").textContent = header.argv.join(" ");
       [path, place] = [moments, 0];
       show();
-      find("shared").textContent = `Opened ${file.name}: ${header.argv.join(" ")}`;
+      find("shared").textContent = `Opened ${file.name}.`;
     } catch (error) {
       find("shared").textContent = `${file.name} cannot be read: ${error.message}`;
     }
@@ -218,6 +219,7 @@
   function show() {
     const it = path[place];
     find("recording").hidden = !recording;
+    find("happenings").hidden = Boolean(recording);
     showNow(it);
     showSaid(it);
     showRows(it);
