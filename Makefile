@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TESTS := $(VENV)/test.group
 PICTURES := $(TESTS) $(VENV)/pictures.group
+MERMAID := tests/pictures/mermaid
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons interpreters fresh \
+.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons mermaid interpreters fresh \
 	dist sbom lock reproduce wheel bundle clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
@@ -19,7 +20,7 @@ help: ## list the targets
 demo: $(READY) ## run muinit on two real programs, and explain what it did
 	@$(BIN)/python -m tests.tools.demo
 
-test: $(PICTURES) daemons ## run the tests
+test: $(PICTURES) daemons mermaid ## run the tests
 	$(BIN)/python -m pytest -m 'not proof' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
 
@@ -49,7 +50,7 @@ bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RU
 docs: $(READY) ## rewrite the man page and the generated blocks of README.md and docs/
 	$(BIN)/python -m tests.tools.docs
 
-pictures: $(PICTURES) daemons ## draw the pictures of docs/traces.md again, from a real run
+pictures: $(PICTURES) daemons ## draw the pictures of the docs again, from a real run
 	$(BIN)/python -m tests.tools.pictures
 
 interpreters: $(READY) ## run the most important tests on every other Python that is found
@@ -71,6 +72,8 @@ wheel: dist ## install the wheel into a fresh environment, and run it
 	PYTHON="$(PYTHON)" tests/tools/venv .venv-wheel "$$(echo dist/muinit-*.whl)[timeline]"
 	cd dist && ../.venv-wheel/bin/python -I -m statechart timeline ../docs/pictures/run.jsonl -o ../.venv-wheel/run.html
 	test -s .venv-wheel/run.html
+	cd dist && ../.venv-wheel/bin/python -I -m statechart play -o ../.venv-wheel/play.html
+	test -s .venv-wheel/play.html
 
 bundle: .venv-bundle/ready $(TESTS) ## build a folder with muinit for images without Python, and test it
 	.venv-bundle/bin/python -m tests.release.bundle
@@ -85,6 +88,10 @@ fresh: ## run the README's commands on fresh Debian 12 and 13, as root and as a 
 # Root on Debian installs the daemons but does not start them. Otherwise their tests are skipped and say so.
 daemons: ## install the daemons that the tests run, and a browser
 	@tests/tools/daemons
+
+# Only a test of the diagrams needs it, and npm is 300 MB on Debian. Without npm that test is skipped and says so.
+mermaid: $(READY) ## install Mermaid, if npm is there
+	@! command -v npm >/dev/null || $(MAKE) -s $(VENV)/mermaid/ready
 
 clean: ## remove everything that was built
 	rm -rf .venv .venv-* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -118,6 +125,12 @@ PINNED := --only-binary :all: --require-hashes
 .venv-bundle/ready: tests/release/freeze.txt tests/release/runtime.txt
 	@rm -rf .venv-bundle
 	@PYTHON="$(PYTHON)" tests/tools/venv .venv-bundle $(PINNED) -r tests/release/freeze.txt -r tests/release/runtime.txt
+	@touch $@
+
+$(VENV)/mermaid/ready: $(MERMAID)/package.json $(MERMAID)/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .venv-bench/ready: pyproject.toml muinit/*.py statechart/*.py statechart/*/*.py

@@ -78,8 +78,9 @@ import os
 from errno import ENOENT, ENOTDIR
 
 from muinit import lastresort, signals
-from muinit.options import LABEL_SECONDS, NAME_LENGTH, QUIET, VARIABLE, VERBOSE, Options, UsageError, parse
+from muinit.options import LABEL_SECONDS, NAME_LENGTH, QUIET, VARIABLE, VERBOSE, Options, parse
 from muinit.kernel import Kernel
+from statechart.options import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

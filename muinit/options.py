@@ -11,6 +11,11 @@ Python 3.11).
 """
 
 from muinit import signals
+from statechart.options import STEPS, TARGETS, TIMEOUT, UsageError
+from statechart.options import numbers as _signals
+from statechart.options import seconds as _seconds
+from statechart.options import steps as _steps
+from statechart.options import targeted as _targeted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +25,6 @@ if TYPE_CHECKING:
 SEPARATOR, ONE = "---", "--"
 VARIABLE = "MUINIT_OPTIONS"  # options in the environment
 
-STEPS = "TERM,KILL"
-TIMEOUT = "2"  # seconds
 TERMINATION_LOG = "/dev/termination-log"  # where Kubernetes looks, unless terminationMessagePath says otherwise
 FORMATS = ("mermaid", "dot", "svg", "table")
 POLICIES = ("first-failed", "first-ended", "original")
@@ -30,56 +33,10 @@ EVERY_SIGNAL = 0  # in place of a number: `-s all`
 LABEL_SECONDS = 2.0  # that the reader of labelled output has at most, at the end
 NAME_LENGTH = 32  # characters
 
-TARGETS = ("child", "group", "tree")  # as statechart.effects has them
-
 FOR_ALL, FOR_ONE, FOR_BOTH = "all", "one", "both"  # where an option can stand
 
 
-class UsageError(Exception):
-    """What is wrong with the command line, in one line: the option, the value, what is accepted."""
-
-    termination_log = ""  # where to write the error as well, if that option came before it
-
-
 # Converters: from the flag as it was typed, and its value, to the value of the field. They raise UsageError.
-
-
-def _signals(flag: str, value: str) -> list[int]:
-    if not value:
-        raise UsageError(f"{flag} '': expected at least one signal, as in {flag} TERM,KILL")
-    numbers = []
-    for word in value.split(","):
-        try:
-            numbers.append(signals.number(word))
-        except ValueError:
-            raise UsageError(
-                f"{flag} '{value}': '{word}' is not a signal; expected names (TERM, SIGTERM, RTMIN+3) "
-                f"or numbers (1 to {signals.RTMAX}, except 32 and 33), separated by commas"
-            ) from None
-    return numbers
-
-
-def _steps(flag: str, value: str) -> list[tuple[int, str, float | None]]:
-    words, targets, times = [], [], []
-    for word in value.split(","):
-        rest, colon, time = word.partition(":")
-        name, target = _targeted(flag, value, rest)
-        if colon and not _is_time(time):
-            why = f"'{time}' is not a time; expected seconds after the ':', as in {flag} INT:5,KILL"
-            raise UsageError(f"{flag} '{value}': {why}")
-        words.append(name)
-        targets.append(target)
-        times.append(float(time) if colon else None)
-    numbers = _signals(flag, ",".join(words))
-    if signals.SIGSTOP in numbers:
-        # Any other signal can end a program: it can catch all of them but SIGKILL, and that one kills it.
-        raise UsageError(
-            f"{flag} '{value}': SIGSTOP stops no program for good, and cannot be caught; "
-            "expected signals other than STOP"
-        )
-    if any(number == signals.SIGKILL and target != TARGETS[0] for number, target in zip(numbers, targets, strict=True)):
-        raise UsageError(f"{flag} '{value}': KILL takes no target, because it always goes to every descendant")
-    return [*zip(numbers, targets, times, strict=True)]
 
 
 def _own_steps(flag: str, value: str) -> list[tuple[int, str]]:
@@ -89,15 +46,6 @@ def _own_steps(flag: str, value: str) -> list[tuple[int, str]]:
     if any(number == signals.SIGKILL for number, _, _ in steps):
         raise UsageError(f"{flag} '{value}' of one command: expected signals other than KILL, which is for all at once")
     return [(number, target) for number, target, _ in steps]
-
-
-def _targeted(flag: str, value: str, word: str) -> tuple[str, str]:
-    """The two parts of SIGNAL@TARGET; a signal alone goes to every child."""
-    name, at, target = word.partition("@")
-    if at and target not in TARGETS:
-        expected = f"expected one of {', '.join(TARGETS)} after the '@', as in {flag} HUP@group"
-        raise UsageError(f"{flag} '{value}': '{target}' is not a target; {expected}")
-    return name, target or TARGETS[0]
 
 
 def _forward(flag: str, value: str) -> list[tuple[int, str]]:
@@ -186,16 +134,6 @@ def _name(flag: str, value: str) -> str:
     if not 1 <= len(value) <= NAME_LENGTH or not value.isprintable() or " " in value:
         raise UsageError(f"{flag} '{value}': expected 1 to {NAME_LENGTH} printable characters without blanks")
     return value
-
-
-def _seconds(flag: str, value: str) -> float:
-    if not _is_time(value):
-        raise UsageError(f"{flag} '{value}': expected seconds, 0 or more (2, 0.5, inf)")
-    return float(value)
-
-
-def _is_time(value: str) -> bool:
-    return (value.isascii() and value.replace(".", "", 1).isdigit()) or value == "inf"
 
 
 def _path(flag: str, value: str) -> str:

@@ -1,7 +1,8 @@
-"""A picture of a run as HTML or SVG, in one file that needs no other. Only this module needs Jinja2 and Graphviz."""
+"""Pictures of runs, and the page to play, each in one file that needs no other. Only this needs Jinja2 and Graphviz."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,17 +11,21 @@ from collections import Counter
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
+from shlex import join
 from xml.etree import ElementTree as ET
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from statechart.pictures import search, timeline
+from statechart.pictures import printers, search, timeline
 from statechart.pictures.timeline import Picture
+from statechart.pictures.world import COMMANDS, JOB
 from statechart.words.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from statechart.pictures.play import Game
+    from statechart.pictures.world import Happening
     from statechart.traces.read import Trace
 
 GRAPHVIZ = "The diagram needs Graphviz: install the package graphviz, which has the program dot."
@@ -45,11 +50,9 @@ def html(found: Trace) -> tuple[str, str]:
 def diagram(found: Trace) -> tuple[Markup, str]:
     """The lifecycle as SVG, with the way of the run drawn heavy; or nothing, and the reason."""
     lifecycle = found.begin()
-    if len(lifecycle.steps) > MOST_STEPS:
-        return Markup(), f"The diagram is left out: {len(lifecycle.steps)} steps are more than it can show."
-    program = shutil.which("dot")
-    if program is None:
-        return Markup(), GRAPHVIZ
+    lacks = _cannot_draw(len(lifecycle.steps))
+    if lacks:
+        return Markup(), lacks
     numbers = found.header["signals"]
     forward, stop = ([numbers[name] for name in found.header[key]] for key in ("forward", "stop_on"))
     roles = ["", "", *(command.role for command in lifecycle.commands if command.role)]
@@ -64,10 +67,52 @@ def diagram(found: Trace) -> tuple[Markup, str]:
         targets=lifecycle.targets,
         step_targets=lifecycle.step_targets,
     )
-    graph = search.dot(unfolded, Counter(search.edge(decision) for _, decision in found.decisions))
-    command = [program, "-Tsvg"]
+    return _drawn(search.dot(unfolded, Counter(search.edge(decision) for _, decision in found.decisions)))
+
+
+def play(game: Game) -> tuple[str, str]:
+    """The page on which the lifecycle is played; and in a line what it lacks, or ""."""
+    lacks = _cannot_draw(len(game.world.steps))
+    drawn, lacks = (Markup(), lacks) if lacks else _drawn(printers.dot(game.drawing()))
+    groups: dict[str, list[Happening]] = {}
+    for happening in game.world.happenings:
+        groups.setdefault(happening.whom, []).append(happening)
+    data = game.data()
+    text = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c")  # it stands in a script element
+    page = _fill(
+        "play.html",
+        style=_hash("timeline.css", "page.css", "play.css"),
+        script=_hash("play.js"),
+        argv=join(game.argv),
+        caption=search.caption(game.unfolded),
+        groups=groups,
+        processes=[*COMMANDS, JOB],
+        counts=[len(data["situations"]), sum(map(len, data["moves"])) // 3],
+        stages=[*data["boxes"]],
+        data=Markup(text),  # noqa: S704 the line above has escaped it
+        diagram=drawn,
+        no_diagram=lacks,
+    )
+    return page, lacks
+
+
+def _cannot_draw(steps: int) -> str:
+    """Why there can be no diagram, or ""."""
+    if steps > MOST_STEPS:
+        return f"The diagram is left out: {steps} steps are more than it can show."
+    return "" if shutil.which("dot") else GRAPHVIZ
+
+
+def _drawn(graph: str) -> tuple[Markup, str]:
+    """What dot draws; or nothing, and the reason."""
     try:
-        done = subprocess.run(command, input=graph.encode(), capture_output=True, timeout=PATIENCE, check=True)  # noqa: S603
+        done = subprocess.run(
+            ["dot", "-Tsvg"],  # noqa: S607
+            input=graph.encode(),
+            capture_output=True,
+            timeout=PATIENCE,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return Markup(), f"The diagram is left out: {error}"
     return _only_shapes(done.stdout), ""
@@ -109,7 +154,11 @@ def _shape(node: ET.Element) -> Markup:
 
 def _render(name: str, picture: Picture, **more: object) -> str:
     size = {name.lower(): value for name, value in vars(timeline).items() if name.isupper()}
-    return _templates().get_template(name).render(p=picture, size=size, **more)
+    return _fill(name, p=picture, size=size, **more)
+
+
+def _fill(name: str, **more: object) -> str:
+    return _templates().get_template(name).render(**more)
 
 
 @cache

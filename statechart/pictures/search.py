@@ -28,8 +28,8 @@ from statechart.words.phrases import guarded, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any, Protocol, TypeVar
 
     from statechart.effects import Effect
     from statechart.events import Event
@@ -37,6 +37,19 @@ if TYPE_CHECKING:
     from statechart.words.phrases import Signame
 
     Edge = tuple[Stage, str, Stage]  # the stage before, the event with its guard, the stage after
+    E = TypeVar("E")
+
+    class Situation(Protocol):
+        """A run after some events."""
+
+        @property
+        def key(self) -> Hashable:
+            """What decides what can come next: two situations with the same key go on in the same way."""
+
+        def after(self, event: Any) -> tuple[Any, Decision]:
+            """The situation after one more event, and the decision. This situation stays as it is."""
+
+    S = TypeVar("S", bound=Situation)
 
 ENDLESS = float("inf")
 DOCKER, KUBERNETES = 10, 30  # seconds that each gives a stop by default
@@ -52,6 +65,25 @@ CODES = {  # that each policy of the exit status finds
 def edge(decision: Decision) -> Edge:
     """The edge that a decision took."""
     return decision.before, guarded(decision.event.name, decision.guard), decision.after
+
+
+def explore(
+    begin: S, possible: Callable[[S], Iterable[E]], found: dict[Hashable, S]
+) -> Iterator[tuple[S, E, S, Decision]]:
+    """Give each situation every event that is possible there, breadth first, and yield what comes of it.
+
+    `found` is filled with the situations, by their keys.
+    """
+    found[begin.key] = begin
+    situations = [begin]
+    for before in situations:  # grows
+        for event in possible(before):
+            here, decision = before.after(event)
+            key = here.key
+            if key not in found:
+                found[key] = here
+                situations.append(here)
+            yield before, event, here, decision
 
 
 class Unfolded:
@@ -108,19 +140,12 @@ class Unfolded:
         )
 
     def _search(self) -> None:
-        """Find the states and the edges, breadth first: give each event to a copy of the run."""
-        begin = _Situation(self._begin())
-        found = {begin.key: begin}
+        """Find the states and the edges: give each event to a copy of the run."""
+        found: dict[Hashable, _Situation] = {}
         ways: dict[Edge, list[tuple[Effect, ...]]] = {}
-        situations = [begin]
-        for before in situations:  # grows
-            for event in before.possible(self._forward):
-                here, decision = before.after(event)
-                if here.acted:
-                    ways.setdefault(edge(decision), []).append(decision.effects)
-                if here.key not in found:
-                    found[here.key] = here
-                    situations.append(here)
+        for _, _, here, decision in explore(_Situation(self._begin()), lambda it: it.possible(self._forward), found):
+            if here.acted:
+                ways.setdefault(edge(decision), []).append(decision.effects)
         for here in sorted(found.values(), key=_Situation.place):
             self.states[here.lifecycle.stage] = [effect.words(self._signame) for effect in here.sent]
         order = {stage: place for place, stage in enumerate(self.states)}
@@ -159,7 +184,7 @@ class _Situation:
 
     def after(self, event: Event) -> tuple[_Situation, Decision]:
         """The situation after one more event, and the decision. This situation stays as it is."""
-        lifecycle = _copied(self.lifecycle, {})
+        lifecycle = copied(self.lifecycle)
         decision = lifecycle.handle(event)
         new = any(isinstance(effect, SetClock) for effect in decision.effects)
         return _Situation(lifecycle, decision.effects if new else self.sent), decision
@@ -175,7 +200,7 @@ class _Situation:
         return tuple(index for index, command in enumerate(self.lifecycle.commands) if command.alive)
 
     @property
-    def key(self) -> object:
+    def key(self) -> Hashable:
         """Everything that decides what can come next, apart from the exit code."""
         return self.lifecycle.stage, self.alive, self.sent
 
@@ -208,8 +233,13 @@ class _Situation:
 _CHANGING = frozenset({Lifecycle, Command, list, dict, set})
 
 
-def _copied(value: Any, copies: dict[int, Any]) -> Any:
+def copied(lifecycle: Lifecycle) -> Lifecycle:
     """A copy of a run and of all that it can change. `copy.deepcopy` would do, but takes ten times as long."""
+    copy: Lifecycle = _copied(lifecycle, {})
+    return copy
+
+
+def _copied(value: Any, copies: dict[int, Any]) -> Any:
     kind = type(value)
     if kind in (Lifecycle, Command):
         copy = copies.get(id(value))
@@ -280,10 +310,10 @@ def _drawing(unfolded: Unfolded, taken: Mapping[Edge, int] | None = None) -> Dra
     times = taken or {}
     ways = [key for key in times if times[key]]
     visited = {Stage(State.RUNNING), *(stage for before, _, after in ways for stage in (before, after))}
-    boxes = [Box(_id(stage), str(stage), sent, stage.rank) for stage, sent in unfolded.states.items()]
-    arrows = [Arrow(_id(key[0]), _id(key[2]), _label(unfolded, key), times.get(key, 0)) for key in unfolded.edges]
+    boxes = [Box(box(stage), str(stage), sent, stage.rank) for stage, sent in unfolded.states.items()]
+    arrows = [Arrow(box(key[0]), box(key[2]), _label(unfolded, key), times.get(key, 0)) for key in unfolded.edges]
     end = State.EXITED.name
-    return Drawing(boxes, arrows, end, caption(unfolded), taken is not None, frozenset(map(_id, visited)))
+    return Drawing(boxes, arrows, end, caption(unfolded), taken is not None, frozenset(map(box, visited)))
 
 
 def _label(unfolded: Unfolded, key: Edge) -> str:
@@ -295,6 +325,6 @@ def _label(unfolded: Unfolded, key: Edge) -> str:
     return f"{event} / {', '.join(effects)}" if effects else event  # Mermaid takes a semicolon for the end of the line
 
 
-def _id(stage: Stage) -> str:
+def box(stage: Stage) -> str:
     """What the pictures call a stage: TERMINATING_1, TERMINATING_1_AGAIN."""
     return stage.state.name + (f"_{stage.step}" if stage.step else "") + ("_AGAIN" if stage.again else "")

@@ -30,11 +30,16 @@ def replay(trace: Trace) -> Lifecycle:
     return lifecycle
 
 
-def _differs(trace: Trace, recorded: str, here: str) -> str:
+def installed() -> str:
+    """The version of muinit that is installed."""
     try:
-        ours = version("muinit")
+        return version("muinit")
     except PackageNotFoundError:
-        ours = "not installed"
+        return "not installed"
+
+
+def _differs(trace: Trace, recorded: str, here: str) -> str:
+    ours = installed()
     theirs = trace.header["muinit"]
     versions = f"recorded by muinit {theirs}, this is {ours}" if theirs != ours else f"both are muinit {ours}"
     return f"this differs from the recording ({versions})\nrecorded: {recorded}\nhere:     {here}"

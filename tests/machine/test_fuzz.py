@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from muinit import isolated, signals
 from muinit.loop import ending
-from muinit.options import OPTIONS, UsageError, parse
+from muinit.options import OPTIONS, parse
 from muinit.procfs import parse_children, parse_stat
 from muinit.stderr import descriptor
+from statechart.options import UsageError
 from statechart.pictures.timeline import picture
 from statechart.traces import read, replay
 from statechart.traces.read import TraceError

@@ -20,6 +20,7 @@ from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.pictures import search
 from statechart.pictures.lives import Lives
 from statechart.pictures.timeline import MARKS, picture
+from statechart.pictures.world import World
 from statechart.traces import read, write
 from statechart.values import Stage
 from statechart.words.decision import event_detail_effects, line
@@ -189,8 +190,9 @@ def test_the_loop_produces_every_kind_of_event_and_performs_every_kind_of_effect
     assert loop._perform.keys() == EFFECTS.keys()
 
 
-def test_the_search_and_the_proof_produce_every_kind_of_event() -> None:
-    """A kind that they do not produce is neither in `--diagram` nor proven, whatever `make verify` says."""
+def test_the_search_the_page_and_the_proof_produce_every_kind_of_event() -> None:
+    """A kind that they do not produce is not in `--diagram`, cannot be played, and is not proven."""
+    assert {happening.event.name for happening in World([15], [2.0]).happenings} == EVENTS.keys()
     situation = search._Situation(begin())
     found, seen, waiting = set(), {situation.key}, [situation]
     for before in waiting:  # grows

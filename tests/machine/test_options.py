@@ -16,8 +16,9 @@ import pytest
 import muinit
 from muinit import help as usage
 from muinit import options, signals
-from muinit.options import FOR_ALL, FOR_ONE, OPTIONS, QUIET, VERBOSE, CommandLine, Option, Options, UsageError, parse
+from muinit.options import FOR_ALL, FOR_ONE, OPTIONS, QUIET, VERBOSE, CommandLine, Option, Options, parse
 from statechart import effects, lifecycle, meanings
+from statechart.options import TARGETS, UsageError
 from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, ROOT, status, wait_for
 from tests.conftest import need, why_no_namespace
 
@@ -484,9 +485,9 @@ def test_a_reader_that_closes_the_pipe_is_not_an_error() -> None:
 
 def test_the_lists_that_the_machine_has_too_are_the_same() -> None:
     """The options are read before the machine is imported, so they name its words a second time."""
-    assert tuple(effects.TARGETS) == options.TARGETS
+    assert tuple(effects.TARGETS) == TARGETS
     assert tuple(lifecycle.POLICIES) == options.POLICIES
     assert options.EVERY_SIGNAL == meanings.EVERY_SIGNAL
     schema = json.loads((ROOT / "statechart/traces/trace.schema.json").read_text())["$defs"]
-    assert schema["target"]["enum"] == [*options.TARGETS]
+    assert schema["target"]["enum"] == [*TARGETS]
     assert schema["header"]["properties"]["exit_status"]["enum"] == [*options.POLICIES]

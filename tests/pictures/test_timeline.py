@@ -600,7 +600,7 @@ def test_the_run_of_the_pictures_can_be_replayed() -> None:
     assert {mark.kind for mark in of.lanes[0].marks} == {"relay", "step"}
 
 
-@pytest.mark.parametrize("name", ["run", "way"])
+@pytest.mark.parametrize("name", ["run", "way", "play"])
 def test_the_pictures_are_small(name: str) -> None:
     for scheme in ("light", "dark"):
         data = (PICTURES / f"{name}-{scheme}.png").read_bytes()

@@ -1,15 +1,16 @@
-"""python -m tests.tools.pictures: make the pictures of docs/traces.md from a real run, with a real browser."""
+"""python -m tests.tools.pictures: make the pictures of the docs, with a real browser: of a real run, and of a game."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from statechart.pictures import page
 from statechart.traces.read import read
@@ -59,6 +60,24 @@ def shoot(on: Page, path: Path) -> None:
     on.screenshot(path=path, clip={"x": 0, "y": 0, "width": 1168, "height": box["y"] + box["height"] + 8})
 
 
+GAME = ["job-is-adopted", "worker-exits-3", "job-exits-0", "time-is-up"]
+
+
+def shoot_game(browser: Browser) -> None:
+    """Take pictures of the page on which the lifecycle is played, after a few events."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "play.html")
+        subprocess.run([sys.executable, "-m", "statechart", "play", "-o", path], check=True)
+        for scheme in ("light", "dark"):
+            on = browser.new_page(color_scheme=scheme, viewport={"width": 1180, "height": 870})
+            on.goto(path.as_uri())
+            for name in GAME:
+                on.locator(f"#{name}").click()
+            on.evaluate("document.activeElement.blur()")
+            on.screenshot(path=WHERE / f"play-{scheme}.png")
+            on.close()
+
+
 def main() -> None:
     """Write the trace and its pictures."""
     WHERE.mkdir(exist_ok=True)
@@ -72,6 +91,7 @@ def main() -> None:
     text, lacks = page.html(read(trace.splitlines(keepends=True)))
     assert not lacks
     with chromium() as browser:
+        shoot_game(browser)
         for scheme in ("light", "dark"):
             on = browser.new_page(color_scheme=scheme, viewport={"width": 1168, "height": 900}, device_scale_factor=1.4)
             on.set_content(text)

@@ -118,6 +118,16 @@ def test_every_property_of_the_proofs_is_listed_with_its_rule() -> None:
     assert simulated == {holds.__name__ for holds in simulate.PROPERTIES} | methods
 
 
+def test_every_check_that_the_table_of_proofs_names_exists() -> None:
+    section = TEXTS[STEM["proofs"]].partition("## Which statement is proven by what")[2].partition("\n## ")[0]
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    properties = {holds.__name__ for holds in (*verify.PROPERTIES, *simulate.PROPERTIES)}
+    named = re.findall(r"`(\w+)`", section)
+    assert len(named) > 20
+    programs = {"verify", "simulate", "chaos", "early"}
+    assert [name for name in named if name not in properties | programs and f"def {name}(" not in tests] == []
+
+
 def test_every_rule_that_is_cited_exists() -> None:
     rules = set(re.findall(r"^(\d+)\. \*\*", TEXTS[STEM["design"]], flags=re.MULTILINE))
     sources = [path for folder in ("statechart", "muinit", "tests") for path in (ROOT / folder).rglob("*.py")]
