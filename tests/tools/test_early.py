@@ -26,3 +26,11 @@ def test_early_signal_to_pid_1(number: int) -> None:
     need("a PID namespace", why_no_namespace())
     for delay in DELAYS:
         early(number, delay, pid1=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_early_signal_while_all_signals_are_blocked(number: int) -> None:
+    """`env --block-signal` blocks all signals before Python starts. From then on, muinit keeps them."""
+    need("a PID namespace", why_no_namespace())
+    fates = [early(number, delay, pid1=True, blocked=True) for delay in DELAYS]
+    assert fates.count(Fate.KEPT) > len(fates) // 2
