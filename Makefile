@@ -9,7 +9,7 @@ PICTURES := $(TESTS) $(VENV)/pictures.group
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons interpreters fresh wheel clean
+.PHONY: help demo test lint types verify simulate chaos early engine bench docs pictures daemons interpreters fresh wheel clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
@@ -19,7 +19,7 @@ demo: $(READY) ## run muinit on two real programs, and explain what it did
 	@$(BIN)/python -m tests.tools.demo
 
 test: $(PICTURES) daemons ## run the tests
-	$(BIN)/python -m pytest -m 'not proof' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m 'not proof and not engine' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
 
 lint: $(VENV)/lint.group ## check style and spelling
