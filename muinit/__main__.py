@@ -235,6 +235,9 @@ def _warn(kernel: Kernel, say: "Callable[[str], None]", *, adopts: bool, followe
         names = ", ".join(map(signals.name, deaf_to))
         lost = f"muinit was started with {names} blocked, and so are its commands: they may not stop when asked"
         say(f"warning: {lost}; use --unblock to start them with no signal blocked")
+    if PARENT == 1 and kernel.init_is_deaf:  # `ENTRYPOINT muinit ...` is run by a shell, which stays PID 1
+        lost = f"PID 1 ({kernel.name(1)}) does not handle SIGTERM, so stopping the container does not reach muinit"
+        say(f"warning: {lost}; start muinit with 'exec muinit', or use ENTRYPOINT [\"muinit\", ...] without a shell")
     if not followed:
         say("warning: prctl(PR_SET_PDEATHSIG) failed: muinit will not notice when its parent dies")
     if not adopts:
@@ -289,6 +292,7 @@ def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
         options.forwarded,
         options.stop_on,
         init=kernel.is_init,
+        terminal=kernel.has_terminal,
         ignored={number for number in signals.ALL if kernel.ignored(number)},
         blocked=_blocked(options),
         rewrite=dict(options.rewrite),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cast.harness import ROOT
-from tests.conftest import need, program
-from tests.engine.engine import NEEDED, Engine
+from tests.conftest import PATH, need
+from tests.engine.engine import Engine
 from tests.tools import docs
 
 BASE = ROOT / ".venv/debian.tar"  # the target `engine` of the Makefile makes it
@@ -29,8 +29,9 @@ RUN sed -i '1i #!/usr/bin/env -S python3 -I -S' /usr/local/bin/kid && chmod +x /
 def engine() -> Iterator[Engine]:
     """One engine for all tests of this process."""
     need("a container engine", "" if os.geteuid() == 0 else "only root can run it here")
-    for needed in NEEDED:
-        program(*needed.split(":"))
+    pairs = (line.split(":") for line in (ROOT / "tests/engine/needed").read_text().split())
+    missing = {package for name, package in pairs if not (shutil.which(name, path=PATH) or os.path.exists(name))}
+    need("a container engine", f"missing: {' '.join(sorted(missing))}; make engine installs them" if missing else "")
     try:
         world = Engine()
     except OSError as error:
@@ -57,8 +58,7 @@ def build(engine: Engine) -> Callable[[str, str], str]:
 def readme_image(build: Callable[[str, str], str]) -> str:
     """The image of the README's Dockerfile."""
     text = (ROOT / "README.md").read_text()
-    (dockerfile,) = [block for language, block in docs.fences(text) if language == "dockerfile"]
-    assert dockerfile.startswith("FROM python:3-slim\n")
+    (dockerfile,) = [block for _, block in docs.fences(text) if block.startswith("FROM python:3-slim\n")]
     return build("readme", dockerfile.replace("python:3-slim", SLIM, 1))
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Done = subprocess.CompletedProcess[str]
-# PROGRAM:PACKAGE, as tests/tools/install takes it.
-NEEDED = ("podman:podman", "crun:crun", "runc:runc", "/usr/libexec/podman/catatonit:catatonit", "unshare:util-linux")
 MACHINE = ["--rootfs", "/:O"]  # in place of an image: this machine's root; what a container changes in it is dropped
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +47,11 @@ def test_a_file_that_is_put_by_sftp_is_served(site: Container, tmp_path: Path) -
     """A client logs in with a key. The host key is made when the first client comes."""
     key = tmp_path / "key"
     subprocess.run([program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    site.execute("sh", "-c", f"umask 77; mkdir /root/.ssh; echo '{key.with_suffix('.pub').read_text()}' >/root/.ssh/authorized_keys")
+    site.execute(
+        "sh",
+        "-c",
+        f"umask 77; mkdir /root/.ssh; echo '{key.with_suffix('.pub').read_text()}' >/root/.ssh/authorized_keys",
+    )
     (tmp_path / "index.html").write_text("<html>put by SFTP</html>")
     options = ["-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", f"-oConnectTimeout={PATIENCE:.0f}"]
     sftp = site.enter(program("sftp", "openssh-client"), *options, "-b", "-", "-i", str(key), "root@127.0.0.1")
