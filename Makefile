@@ -10,7 +10,7 @@ MERMAID := tests/pictures/mermaid
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test lint types verify simulate chaos early bench docs pictures daemons mermaid interpreters fresh \
+.PHONY: help demo test lint types verify simulate chaos early engine bench docs pictures daemons mermaid interpreters fresh \
 	dist sbom lock reproduce wheel bundle clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
@@ -21,7 +21,7 @@ demo: $(READY) ## run muinit on two real programs, and explain what it did
 	@$(BIN)/python -m tests.tools.demo
 
 test: $(PICTURES) daemons mermaid ## run the tests
-	$(BIN)/python -m pytest -m 'not proof' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m 'not proof and not engine' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
 
 lint: $(VENV)/lint.group ## check style and spelling
@@ -43,6 +43,10 @@ chaos: $(TESTS) ## run random trees of real processes, as PID 1 and not; RUNS=n
 
 early: $(TESTS) ## send signals while muinit starts; WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.early $(WRITE)
+
+engine: $(TESTS) ## build images and run them in a container engine; needs root on Debian
+	@tests/tools/engine
+	$(BIN)/python -m pytest -m engine -n 2 --dist loadfile $(ARGS)
 
 bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)

@@ -105,7 +105,7 @@ def main() -> int:
                 return _show(options)
             log = _open_log(options.termination_log)
             trace = _open_trace(options.trace_file)
-            kernel = Kernel(CALLERS_MASK)
+            kernel = Kernel(_blocked(options))
             return _supervise(kernel, options, trace, log)
         except UsageError as error:
             return _complain(str(error), log or _open_log(error.termination_log))
@@ -180,7 +180,7 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
 
     stderr = Stderr()
     say, attempt = stderr.line, stderr.attempt
-    _warn(kernel, say, adopts=adopts, followed=followed)
+    _warn(kernel, say, adopts=adopts, followed=followed, deaf_to=_deaf_to(options))
     attempt("the termination log", _write, log, "", say)
     kernel.leave_directory()
     meanings = _meanings(kernel, options)
@@ -246,8 +246,25 @@ def _label(kernel: Kernel, options: Options) -> None:
         ) from None
 
 
-def _warn(kernel: Kernel, say: "Callable[[str], None]", *, adopts: bool, followed: bool) -> None:
+def _blocked(options: Options) -> "set[int]":
+    """The signals that our caller has blocked for the commands. With --unblock, its mask is for us alone."""
+    return set() if options.unblock else CALLERS_MASK
+
+
+def _deaf_to(options: Options) -> list[int]:
+    """The signals of the stop that the commands cannot hear, because our caller has blocked them."""
+    return sorted(_blocked(options) & {signals.SIGTERM, *(number for number, _, _ in options.steps)})
+
+
+def _warn(kernel: Kernel, say: "Callable[[str], None]", *, adopts: bool, followed: bool, deaf_to: list[int]) -> None:
     """Say what muinit cannot do here."""
+    if deaf_to:
+        names = ", ".join(map(signals.name, deaf_to))
+        lost = f"muinit was started with {names} blocked, and so are its commands: they may not stop when asked"
+        say(f"warning: {lost}; use --unblock to start them with no signal blocked")
+    if PARENT == 1 and kernel.init_is_deaf:  # `ENTRYPOINT muinit ...` is run by a shell, which stays PID 1
+        lost = f"PID 1 ({kernel.name(1)}) does not handle SIGTERM, so stopping the container does not reach muinit"
+        say(f"warning: {lost}; start muinit with 'exec muinit', or use ENTRYPOINT [\"muinit\", ...] without a shell")
     if not followed:
         say("warning: prctl(PR_SET_PDEATHSIG) failed: muinit will not notice when its parent dies")
     if not adopts:
@@ -322,8 +339,9 @@ def _meanings(kernel: Kernel, options: Options) -> dict[int, str]:
         options.stop_on,
         named=options.named,
         init=kernel.is_init,
+        terminal=kernel.has_terminal,
         ignored={number for number in signals.ALL if kernel.ignored(number)},
-        blocked=CALLERS_MASK,
+        blocked=_blocked(options),
         rewrite=dict(options.rewrite),
     )
 
@@ -383,7 +401,7 @@ def _show(options: Options) -> int:
     from muinit import show
 
     try:
-        show.let_signals_in(CALLERS_MASK)
+        show.let_signals_in(_blocked(options))
         # Not sys.stdout: what it cannot write it tries to write again when Python exits, and then the status is 120.
         text, wrong = show.text(options)
         data = text.encode()

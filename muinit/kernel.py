@@ -60,6 +60,11 @@ class Kernel:
         """Whether stdin is a terminal: then the first command gets it, and the others read from /dev/null."""
         return self._terminal.present
 
+    @property
+    def init_is_deaf(self) -> bool:
+        """Whether PID 1 does nothing about SIGTERM: the kernel shields it from signals that it does not handle."""
+        return self._procfs.usable and self._procfs.leaves(1, _signal.SIGTERM)
+
     def ignored(self, number: int) -> bool:
         """Whether our caller had this signal ignored."""
         return self._caller.ignored(number)

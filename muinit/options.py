@@ -209,6 +209,7 @@ OPTIONS = (
     Option("", "--stop-on", "SIGNALS", "also stop on these", "stop_on", _stop_on),
     Option("-r", "--rewrite", "FROM:TO", "treat one signal as another; FROM:0 drops it", "rewrite", _rewrite),
     Option("-p", "--parent-death", "SIGNAL", "treat it as received when our parent dies", "parent_death", _signal),
+    Option("", "--unblock", "", "start the commands with no signal blocked", "unblock"),
     Option("-t", "--timeout", "SECONDS", "how long to wait after each step", "timeout", _seconds, default=TIMEOUT),
     Option("-e", "--success-codes", "CODES", "exit codes that count as 0", "success", _codes, scope=FOR_BOTH),
     Option(
@@ -263,6 +264,7 @@ class Options:
         self.stop_on: list[int] = []  # signal numbers; empty: the default
         self.rewrite: list[tuple[int, int]] = []  # signal numbers; 0 drops it; a later one for the same FROM counts
         self.parent_death = 0  # a signal number; 0: none
+        self.unblock = False
         self.timeout = 0.0  # seconds, 0 to infinity
         self.success: list[int] = []  # exit codes that count as 0
         self.exit_status = ""  # one of POLICIES

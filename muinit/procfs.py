@@ -51,6 +51,15 @@ class Procfs:
         stat = _stat(pid)
         return stat[5] if stat else 0
 
+    def leaves(self, pid: int, signum: int) -> bool:
+        """Whether a process leaves a signal to its default action: it neither handles nor blocks nor ignores it."""
+        try:
+            with open(f"/proc/{pid}/status", "rb") as file:
+                fields = dict(line.split(b":", 1) for line in file.read().splitlines())
+        except OSError:
+            return False
+        return not any(int(fields[name], 16) >> (signum - 1) & 1 for name in (b"SigBlk", b"SigIgn", b"SigCgt"))
+
     def name(self, pid: int) -> str:
         """The name of a process, even of a zombie: "sshd"; "" if it is gone."""
         from statechart.words.text import printable  # by now it is loaded already

@@ -17,7 +17,7 @@ STOP = "stop"  # start the termination steps, or start them over
 SUSPEND = "suspend"  # Ctrl-Z
 RESUME = "resume"  # fg, bg, `docker unpause`
 REAP = "reap"  # ask waitpid(2) until it has no more
-SHIELDED = "shielded"  # it would kill any other process; as PID 1 muinit ignores it, and says so once
+SHIELDED = "shielded"  # as PID 1 muinit ignores it, and says so once, because somebody may have meant to stop it
 NOTHING = "nothing"  # it stays blocked, or never reaches muinit
 
 EVERY_SIGNAL = 0  # among the numbers to forward: every signal that nothing else claims
@@ -91,6 +91,7 @@ def meaning(  # noqa: C901, PLR0911 (a list of rules; the first one that fits co
     named: Collection[int] = (),
     stop_on: Collection[int] = (),
     init: bool,
+    terminal: bool = False,
     ignored: bool = False,
     blocked: bool = False,
 ) -> str:
@@ -98,7 +99,8 @@ def meaning(  # noqa: C901, PLR0911 (a list of rules; the first one that fits co
 
     `forward` and `stop_on` are the numbers that the user named; if there are none, the default counts. `named` are
     those that the user named for some commands alone: they change no default but their own. `init` says whether muinit
-    is PID 1; `ignored` and `blocked`, whether its caller had ignored or blocked this signal.
+    is PID 1, `terminal` whether its stdin is one; `ignored` and `blocked`, whether its caller had ignored or blocked
+    this signal.
     """
     if cannot_be_forwarded(name) and name != "SIGCHLD":
         return NOTHING
@@ -124,7 +126,9 @@ def meaning(  # noqa: C901, PLR0911 (a list of rules; the first one that fits co
         return NOTHING
     if name == "SIGTSTP":
         return NOTHING if init else SUSPEND
-    if name in HARMLESS:
+    # WINCH kills no process. But if no terminal can have sent it, somebody means to stop the container, as images of
+    # httpd are stopped.
+    if name in HARMLESS and not (name == "SIGWINCH" and init and not terminal):
         return NOTHING
     return SHIELDED if init else STOP
 
@@ -136,6 +140,7 @@ def meanings(
     *,
     named: Collection[int] = (),
     init: bool,
+    terminal: bool = False,
     ignored: Collection[int] = (),
     blocked: Collection[int] = (),
     rewrite: Mapping[int, int] | None = None,
@@ -152,6 +157,7 @@ def meanings(
             named=named,
             stop_on=stop_on,
             init=init,
+            terminal=terminal,
             ignored=number in ignored,
             blocked=number in blocked,
         )

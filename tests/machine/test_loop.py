@@ -85,6 +85,9 @@ class Scripted:
     def typed_stop(self) -> bool:
         return False
 
+    def mend_labels(self, say: Callable[[str], None]) -> None:
+        pass
+
     def describe(self, pid: int) -> str:
         return f"pid {pid}"
 

@@ -34,7 +34,17 @@ NOT_DEADLY = {"SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGPIPE", 
 DEFAULT_STOPS = {"SIGQUIT", "SIGPWR", "SIGRTMIN+3"}
 
 
-def expected(name: str, *, forward: str, named: str, stop_on: str, init: bool, ignored: bool, blocked: bool) -> str:
+def expected(
+    name: str,
+    *,
+    forward: str,
+    named: str,
+    stop_on: str,
+    init: bool,
+    terminal: bool,
+    ignored: bool,
+    blocked: bool,
+) -> str:
     """The meaning by docs/design.md, rule 5. `forward`, `named` and `stop_on` are "", this signal, or another one."""
     if name in NEVER:
         return NOTHING
@@ -54,7 +64,7 @@ def expected(name: str, *, forward: str, named: str, stop_on: str, init: bool, i
         return NOTHING
     if name == "SIGTSTP" and not init:
         return SUSPEND
-    if name in NOT_DEADLY:
+    if name in NOT_DEADLY and not (name == "SIGWINCH" and init and not terminal):
         return NOTHING
     return SHIELDED if init else STOP
 
@@ -63,9 +73,10 @@ def expected(name: str, *, forward: str, named: str, stop_on: str, init: bool, i
 def test_every_signal_in_every_case(name: str) -> None:
     other = "SIGUSR2" if name != "SIGUSR2" else "SIGUSR1"
     for forward, named, stop_on in product(("", name, other), repeat=3):
-        for init, ignored, blocked in product((False, True), repeat=3):
+        for init, terminal, ignored, blocked in product((False, True), repeat=4):
             if name == stop_on in (forward, named):
                 continue  # the command line refuses it
+            case = {"init": init, "terminal": terminal, "ignored": ignored, "blocked": blocked}
             found = meaning(
                 name,
                 NUMBERS[name],
@@ -73,10 +84,10 @@ def test_every_signal_in_every_case(name: str) -> None:
                 stop_on=[NUMBERS[stop_on]] if stop_on else [],
                 named=[NUMBERS[named]] if named else [],
                 init=init,
+                terminal=terminal,
                 ignored=ignored,
                 blocked=blocked,
             )
-            case = {"init": init, "ignored": ignored, "blocked": blocked}
             wanted = expected(name, forward=forward, named=named, stop_on=stop_on, **case)
             assert found == wanted, (forward, named, stop_on, case)
 
@@ -98,7 +109,7 @@ def test_what_pid_1_is_shielded_from_kills_other_processes() -> None:
     found = meanings(NUMBERS, [NUMBERS["SIGURG"]], [NUMBERS["SIGURG"]], init=True)
     for number, what in found.items():
         name = signals.name(number)
-        if name in {"SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG"}:
+        if name in {"SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH"}:
             continue
         kid = subprocess.Popen(["sleep", "60"])
         kid.send_signal(number)
@@ -163,7 +174,7 @@ def test_pid_1_says_once_what_it_ignores() -> None:
         it.hear("A TERM")
         assert it.end() == 0
         said = [line.partition(",")[0] for line in it.err.splitlines()]
-        assert said == [f"muinit: warning: ignored SIG{name}" for name in ("HUP", "USR1", "INT")]
+        assert said == [f"muinit: warning: ignored SIG{name}" for name in ("HUP", "USR1", "INT", "WINCH")]
         assert "-s HUP forwards it, --stop-on HUP stops the commands" in it.err
 
 

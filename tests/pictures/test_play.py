@@ -76,6 +76,8 @@ def test_every_row_that_two_commands_can_take_is_taken() -> None:
         *((state, "drained") for state in ("RUNNING", "TERMINATING")),  # a command is a child
         ("RUNNING", "timeout"),
         ("DRAINING", "command_ended"),
+        ("TERMINATING", "command_ended [leaves_sidecars]"),  # neither of the two is a sidecar
+        ("TERMINATING", "timeout [sidecars_left]"),
         ("RUNNING", "command_ended [may_go_on]"),  # neither of the two may end
     }
     assert taken == all_rows - cannot_happen - {("RUNNING", "command_ended [last_command]")}

@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.cast.harness import ROOT, UNSHARE, Run, kid, status, wait_for
+from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, ROOT, UNSHARE, Run, kid, status, wait_for
 from tests.conftest import need, why_no_namespace
 
 PID1 = [*UNSHARE, "--mount", "--pid", "--fork", "--kill-child"]
@@ -162,6 +162,18 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
+
+
+@pytest.mark.parametrize("trap", ["", "trap : TERM; ", "trap '' TERM; "], ids=["deaf", "traps", "ignores"])
+def test_a_shell_that_is_pid_1_and_leaves_sigterm_to_the_kernel_causes_a_warning(trap: str) -> None:
+    """`ENTRYPOINT muinit ...` makes such a shell. A shell that does something about SIGTERM causes none."""
+    need("a PID namespace", why_no_namespace())
+    script = f"{trap}{MUINIT[0]} --- true; exit 5"
+    done = subprocess.run([*AS_INIT, "sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 5
+    lost = "PID 1 (sh) does not handle SIGTERM, so stopping the container does not reach muinit"
+    cure = "start muinit with 'exec muinit', or use ENTRYPOINT [\"muinit\", ...] without a shell"
+    assert done.stderr == ("" if trap else f"muinit: warning: {lost}; {cure}\n")
 
 
 def test_in_a_shared_pid_namespace_only_descendants_are_touched(bystander: subprocess.Popen[bytes]) -> None:

@@ -469,7 +469,8 @@ def test_the_signals_of_the_commands_are_the_callers(blocked: str, pid1: bool) -
     assert mask >> (signal.SIGRTMAX - 1) & 1
     ignored = int(dirty.stdout.split()[3], 16)
     assert (ignored >> (signal.SIGHUP - 1) & 1, ignored >> (signal.SIGPIPE - 1) & 1) == (1, 0)
-    assert not dirty.stderr + clean.stderr
+    assert dirty.stderr == clean.stderr
+    assert ("SIGTERM blocked" in clean.stderr) == ("valid_signals" in blocked)
 
 
 def test_a_pending_signal_is_kept(pid1: bool) -> None:

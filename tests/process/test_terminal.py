@@ -133,6 +133,13 @@ def test_a_command_that_ended_because_it_read_nothing_is_explained(muinit: Calla
     assert it.end() == 0
 
 
+def test_a_terminal_that_changes_its_size_is_not_mentioned(muinit: Callable[..., Screen]) -> None:
+    """The kernel sends WINCH to whoever has the foreground, and for moments that is muinit."""
+    it = muinit("---", "sh", "-c", "kill -WINCH $PPID; exit 3")
+    assert "WINCH" not in it.see(r"(?s)^(.*)muinit: exit 3: ")[1]
+    assert it.end() == 3
+
+
 def test_ctrl_c_arrives_exactly_once(muinit: Callable[..., Screen]) -> None:
     """The command in the foreground gets SIGINT from the terminal, and muinit must not send another one."""
     it = muinit("---", *kid("A", "INT=say", "QUIT=exit 5"), "---", *kid("B", "INT=say"))

@@ -1,7 +1,8 @@
 """Signals that arrive while muinit starts: what becomes of them, and when muinit begins to keep them.
 
 python -m tests.tools.early [--runs N] sends SIGTERM and SIGINT 0 to 60 ms after the exec of muinit, N times each, as
-PID 1 and as an ordinary process. It prints what became of them, and how long muinit takes to block its signals.
+PID 1 and as an ordinary process. It prints what became of them, and how long muinit takes to block its signals. Then
+it does the same with `env --block-signal muinit --unblock`, where env blocks them before Python starts.
 
 Before that moment muinit has no say. The kernel drops the signal if the process is PID 1, and otherwise the process
 dies of it. As soon as Python has a handler for SIGINT, it turns SIGINT into a KeyboardInterrupt. At some places of its
@@ -27,6 +28,7 @@ from tests.tools import docs
 from tests.tools.progress import progress
 
 TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+BLOCKED = ["env", "--block-signal"]
 LONGEST = 60.0  # milliseconds
 WINDOWS = 100  # measurements of the window
 # This command dies of both signals from its first line on. (Python would print a traceback after an early SIGINT.)
@@ -41,12 +43,19 @@ class Fate(Enum):
     KILLED = "ended Python before muinit's first line"
 
 
-def early(number: int, milliseconds: float, *, pid1: bool) -> Fate:
-    """Send a signal that many milliseconds after the exec of muinit. muinit must end, and nothing may survive.
+def launch(options: str, *, pid1: bool, blocked: bool) -> Run:
+    """Start muinit; if `blocked`, let env block all signals first."""
+    prefix = [*(AS_INIT if pid1 else []), *(BLOCKED if blocked else [])]
+    return Run(COMMAND, options=f"{options}{' --unblock' if blocked else ''}", prefix=prefix)
 
-    If the signal was dropped, a SIGTERM that is sent when the command is ready must end muinit.
+
+def early(number: int, milliseconds: float, *, pid1: bool, blocked: bool = False) -> Fate:
+    """Send a signal that many milliseconds after the exec of muinit, or of the env that blocks all signals first.
+
+    muinit must end, and nothing may survive. If the signal was dropped, a SIGTERM that is sent when the command is
+    ready must end muinit.
     """
-    with Run(COMMAND, options="--trace-states -s INT,USR1", pid1=pid1) as it:
+    with launch("--trace-states -s INT,USR1", pid1=pid1, blocked=blocked) as it:
         pid, start = execed(it)
         time.sleep(max(start + milliseconds / 1000 - time.monotonic(), 0))
         os.kill(pid, number)
@@ -98,17 +107,21 @@ def answers(it: Run, pid: int) -> bool:
     return True
 
 
-def window(*, pid1: bool) -> float:
-    """Milliseconds from the exec of muinit to the moment when it blocks its signals."""
-    with Run(COMMAND, options="-q", pid1=pid1) as it:
+def window(*, pid1: bool, blocked: bool) -> float | None:
+    """Milliseconds from the exec of muinit, or of env, to the moment when it blocks its signals.
+
+    None if that moment was missed: on a busy machine we may not run in the few milliseconds until muinit waits.
+    """
+    with launch("-q", pid1=pid1, blocked=blocked) as it:
         pid, start = execed(it)
-        while not is_deaf(pid):  # no sleep: this is measured
-            pass
+        deaf = False
+        while not deaf and time.monotonic() < start + 1:  # no sleep: this is measured
+            deaf = is_deaf(pid)
         milliseconds = (time.monotonic() - start) * 1000
         assert it.line() == "ready"
         os.kill(pid, TERM)
         assert it.end() == 128 + TERM
-        return milliseconds
+        return milliseconds if deaf else None
 
 
 def main() -> None:
@@ -120,24 +133,29 @@ def main() -> None:
     runs = options.runs
     lines: list[str] = []
     why = why_no_namespace()
-    modes = {"an ordinary process": False} if why else {"PID 1": True, "an ordinary process": False}
+    modes = {
+        f"{name}{', after env' if blocked else ''}": {"pid1": pid1, "blocked": blocked}
+        for name, pid1 in [("PID 1", True), ("an ordinary process", False)]
+        for blocked in (False, True)
+        if not (pid1 and why)
+    }
     lines.append(f"| as | signal | runs | {' | '.join(fate.value for fate in Fate)} | latest signal not kept |")
     lines.append("|" + " --- |" * (4 + len(Fate)))
     delays = [LONGEST * run / max(runs - 1, 1) for run in range(runs)]
     with progress("runs", len(modes) * (2 * runs + WINDOWS), ticking=False) as count:
-        for mode, pid1 in modes.items():
+        for mode, how in modes.items():
             for number in (TERM, INT):
-                fates = [early(number, delay, pid1=pid1) for delay in count(delays)]
+                fates = [early(number, delay, **how) for delay in count(delays)]
                 counts = " | ".join(str(fates.count(fate)) for fate in Fate)
                 lost = [delay for delay, fate in zip(delays, fates, strict=True) if fate is not Fate.KEPT]
                 latest = max(lost, default=0)
                 lines.append(f"| {mode} | {signal.Signals(number).name} | {runs} | {counts} | {latest:.1f} ms |")
         lines.append("")
-        for mode, pid1 in modes.items():
-            times = sorted(window(pid1=pid1) for _ in count(range(WINDOWS)))
+        for mode, how in modes.items():
+            times = sorted(seen for _ in count(range(WINDOWS)) if (seen := window(**how)) is not None)
             lines.append(
-                f"As {mode}, muinit blocks its signals {median(times):.1f} ms after its exec "
-                f"(median of {WINDOWS}; 9 of 10 within {times[WINDOWS * 9 // 10 - 1]:.1f} ms)."
+                f"As {mode}: all signals are blocked {median(times):.1f} ms after the exec "
+                f"(median of {len(times)}; 9 of 10 within {times[len(times) * 9 // 10 - 1]:.1f} ms)."
             )
     lines.append(
         f"Each run ended, and nothing survived. Measured with Python {platform.python_version()} "

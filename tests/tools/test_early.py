@@ -26,3 +26,11 @@ def test_early_signal_to_pid_1(number: int) -> None:
     need("a PID namespace", why_no_namespace())
     for delay in DELAYS:
         early(number, delay, pid1=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_early_signal_after_env_to_pid_1(number: int) -> None:
+    """Once env has blocked all signals, each one is kept. Before that, the kernel drops it; a second one is kept."""
+    need("a PID namespace", why_no_namespace())
+    for delay in DELAYS:
+        assert early(number, delay, pid1=True, blocked=True) is not Fate.KILLED
