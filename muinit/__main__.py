@@ -61,7 +61,7 @@ def _is_clean() -> bool:
     # `python -m` imports a lot before our first line. Did any of that come from the current folder?
     loaded = {name.partition(".")[0] for name in sys.modules} - {*sys.builtin_module_names, "__main__"}
     if __file__.rpartition("/")[0].rpartition("/")[0] in sys.path[1:]:  # a checkout that is also installed
-        loaded.discard("muinit")
+        loaded -= {"muinit", "statechart"}
     specs = (PathFinder.find_spec(name, sys.path[:1]) for name in loaded)
     return not any(spec and spec.origin for spec in specs)
 

@@ -25,8 +25,9 @@ def title(argv: Sequence[str]) -> str:
 
 def command(it: Command) -> str:
     """What every line calls a command: "pid 8 (sshd -D)"; if it has no pid, "command (/usr/sbin/sshd -D)"."""
-    if it.pid is None:
-        return f"command ({title([it.name or it.argv[0], *it.argv[1:]])})"
+    if it.pid is None:  # the path may be what is wrong, so it is shown, unless the user has given a name
+        numbered = it.name.rpartition("-")[0] == it.argv[0].rpartition("/")[2]
+        return f"command ({title([it.argv[0] if numbered or not it.name else it.name, *it.argv[1:]])})"
     return f"pid {it.pid} ({title([program(it), *it.argv[1:]])})"
 
 

@@ -50,7 +50,7 @@ def test_a_verbose_run_tells_its_story(run: Callable[..., Run]) -> None:
         it.hear("B USR1", "A TERM")
         assert it.end() == 0
         a, b, o = (it.pids[name] for name in "ABO")
-        title = r"\(python[\d.]* .*?\)"
+        title = r"\(python[\d.]*(?:-2)? .*?\)"
         expected = [
             rf"started pid {a} {title}",
             rf"started pid {b} {title}",

@@ -28,7 +28,12 @@ START = Path(__file__).with_name("start.py")
 # What is loaded before the first command starts is not compressed. Otherwise Python would have to import zlib first: it
 # takes time, and until muinit is isolated it could be a module that is meant for the commands.
 EARLY = "__init__ __main__ caller children isolated kernel lastresort options procfs selfpipe signals terminal"
-STORED = ("__main__", *(f"muinit/{name}" for name in EARLY.split()))
+EARLY_HERE = "__init__ options signals"
+STORED = (
+    "__main__",
+    *(f"muinit/{name}" for name in EARLY.split()),
+    *(f"statechart/{name}" for name in EARLY_HERE.split()),
+)
 
 
 class DistError(Exception):
