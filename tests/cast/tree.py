@@ -8,7 +8,7 @@ and what it does on its own. It lives on when it has nothing more to do. An act 
   ("comet", n)       fork and exit, n times in a row; the last child does the remaining acts
   ("setsid",)        lead a session, if the kernel allows it
   ("ignore", n)      ignore a signal; processes that are forked later ignore it too
-  ("up",)            write a byte to stdout, and wait until the descriptor GATE reports end of file
+  ("up",)            write a line to stdout, and wait until the descriptor GATE reports end of file
   ("sleep", s)       wait s seconds, and act on signals meanwhile
   ("stop",)          stop by SIGSTOP
   ("close",)         close every descriptor
@@ -65,7 +65,7 @@ def perform(traps: "dict[int, Acts]", verb: str, arg: "Any" = None) -> None:
     elif verb == "ignore":
         _signal.signal(arg, _signal.SIG_IGN)
     elif verb == "up":
-        os.write(1, b".")
+        os.write(1, b".\n")
         os.read(GATE, 1)
     elif verb == "sleep":
         deadline = monotonic() + arg

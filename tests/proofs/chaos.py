@@ -65,10 +65,11 @@ class Plan(NamedTuple):
     commands: list[Node | None]  # None is a program that does not exist
     gated: bool  # whether nothing happens before all processes are up
     signals: list[tuple[float, str, int]]  # (seconds after that, name of a process or "" for muinit, signal)
+    label: bool  # whether the output is labelled
 
     @property
     def options(self) -> str:
-        words = ["--trace-states", "-k", ",".join(map(str, self.steps)), "-t", f"{self.timeout:g}"]
+        words = [*(["--label"] if self.label else []), "--trace-states", "-k", ",".join(map(str, self.steps)), "-t", f"{self.timeout:g}"]
         return " ".join([*words, "-s", ",".join(map(str, self.forward))] if self.forward else words)
 
     @property
@@ -101,6 +102,7 @@ class Gardener:
             commands=commands,
             gated=dice.random() < 0.8,
             signals=sorted(self.signal() for _ in range(dice.choice((0, 0, 1, 2, 4)))),
+            label=dice.random() < 0.2,
         )
 
     def signal(self) -> tuple[float, str, int]:
@@ -425,7 +427,7 @@ def wait_until_up(it: Run, end: int, number: int) -> bool:
         assert ready, f"{number} processes did not come up"
         if end in ready:
             return False
-        number -= len(os.read(out, number))
+        number -= os.read(out, 4096).count(b"\n")
     return True
 
 
