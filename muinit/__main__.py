@@ -117,7 +117,17 @@ def main() -> int:
                 break
             except BaseException:  # call it again: it goes on from where it was
                 tries += 1
+        _finish_labels(kernel)
         return _complain(_internal_error(error, stopped=stopped), log)
+
+
+def _finish_labels(kernel: Kernel | None) -> None:
+    """Let out what the commands wrote before muinit broke."""
+    try:
+        if kernel is not None:
+            kernel.finish_labels(LABEL_SECONDS)
+    except BaseException:  # noqa: S110 - there is something worse to say
+        pass
 
 
 def _internal_error(error: BaseException, *, stopped: bool) -> str:

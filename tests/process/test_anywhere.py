@@ -78,6 +78,15 @@ def test_it_starts_forwards_and_stops(place: str) -> None:
         assert it.err.count("warning") <= 1
 
 
+def test_output_is_labelled(place: str) -> None:
+    commands = [["--name", "a", *kid("A", "TERM=exit 0")], ["--name", "b", *kid("B", "TERM=exit 3")]]
+    with Run(*commands, options="--label -t 60", prefix=within(place, PID1)) as it:
+        assert sorted(it.line().rpartition(" ")[0] for _ in "AB") == ["a | A ready", "b | B ready"]
+        it.signal(signal.SIGTERM)
+        it.hear("a | A TERM", "b | B TERM")
+        assert it.end() == 3
+
+
 def test_an_orphan_in_its_commands_group_gets_the_step(place: str) -> None:
     commands = kid("A", "kid C,TERM=say,USR1=exit 0", "USR1=exit 3"), kid("B", "TERM=exit 0")
     with Run(*commands, options="-t 60", prefix=within(place, PID1)) as it:

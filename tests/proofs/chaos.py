@@ -69,7 +69,8 @@ class Plan(NamedTuple):
 
     @property
     def options(self) -> str:
-        words = [*(["--label"] if self.label else []), "--trace-states", "-k", ",".join(map(str, self.steps)), "-t", f"{self.timeout:g}"]
+        words = ["--trace-states", "-k", ",".join(map(str, self.steps)), "-t", f"{self.timeout:g}"]
+        words += ["--label"] if self.label else []
         return " ".join([*words, "-s", ",".join(map(str, self.forward))] if self.forward else words)
 
     @property
