@@ -90,7 +90,7 @@ def _notes(command: CommandLine) -> Iterable[str]:
     """What the options of one command change, in sentences."""
     name = printable(command.name or command.argv[0])
     for step, (number, target) in enumerate(command.steps, 1):
-        yield f"{name} gets {signals.name(number)}{SCOPES[target]} in step {step}."
+        yield f"In step {step}, {signals.name(number)} goes to {name}{SCOPES[target]}."
     for number, target in command.forward:
         yield f"{signals.name(number)} is forwarded to {name}{SCOPES[target]}."
 

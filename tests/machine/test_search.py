@@ -33,7 +33,7 @@ from statechart.events import (
     Terminate,
     Timeout,
 )
-from statechart.lifecycle import Command, Decision, Lifecycle
+from statechart.lifecycle import POLICIES, Command, Decision, Lifecycle
 from statechart.pictures import search
 from statechart.pictures.diagram import rows
 from statechart.pictures.search import Unfolded
@@ -708,3 +708,43 @@ def test_a_wrong_option_gives_one_line_and_no_diagram(argv: str, message: str) -
     code, out, err = says(*argv.split())
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(message)
+
+
+# What options of one command change
+
+
+def table_of(*words: str) -> str:
+    return subprocess.run([*MUINIT, "--diagram", "table", *words], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("first-failed", "exit with the code of the first command that failed, else 0"),
+        ("first-ended", "exit with the code of the first command that ended, else 0"),
+        ("original", "exit with the first code other than 0, else 0"),
+    ],
+)
+def test_the_exit_is_worded_by_its_policy(policy: str, words: str) -> None:
+    assert words in table_of("--exit-status", policy)
+
+
+def test_every_policy_has_its_words() -> None:
+    assert search.CODES.keys() == POLICIES.keys()
+
+
+def test_a_stop_with_a_sidecar_takes_twice_as_long() -> None:
+    """That is more than docker waits, and the first line says so."""
+    shown = table_of("---", "app", "---", "--sidecar", "proxy")
+    assert shown.startswith("A stop takes at most 12 s: ")
+    assert "the default of docker stop, 10 s, is not." in shown.splitlines()[0]
+    assert "SIGTERM, SIGCONT to every child but sidecars" in shown
+
+
+def test_the_signals_of_one_command_are_in_the_caption() -> None:
+    shown = table_of("-k", "TERM,TERM,KILL", "---", "-k", "QUIT@group,INT", "-s", "HUP@tree", "nginx", "---", "worker")
+    assert shown.splitlines()[2:5] == [
+        "In step 1, SIGQUIT goes to nginx and its process group.",
+        "In step 2, SIGINT goes to nginx.",
+        "SIGHUP is forwarded to nginx and its descendants.",
+    ]
