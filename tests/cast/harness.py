@@ -187,12 +187,16 @@ def kernel_says(script: str) -> str:
 
 
 def kill_all(pids: Sequence[int]) -> None:
-    """SIGKILL these processes and their groups. Only its group reaches a process that keeps forking and exiting."""
+    """SIGKILL these processes and their groups, and wait until they are dead.
+
+    Only its group reaches a process that keeps forking and exiting.
+    """
     for pid in pids:
         with suppress(ProcessLookupError):
             if os.getpgid(pid) != os.getpgrp():
                 os.killpg(os.getpgid(pid), signal.SIGKILL)
             os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not any(alive(status(pid)) for pid in pids))
 
 
 def tagged(tag: str) -> list[int]:
