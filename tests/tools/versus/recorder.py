@@ -63,8 +63,11 @@ def start_unowned(file: str, name: str, *traits: str, session: bool = False) -> 
     if middle := os.fork():
         os.waitpid(middle, 0)
         return
-    if session:
+    if session:  # as daemon(3) does it
         os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):
+            os.dup2(null, number)
     if not os.fork():
         main(file, name, *traits)
     os._exit(0)
