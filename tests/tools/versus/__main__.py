@@ -63,14 +63,16 @@ def shoot() -> None:
     """Take pictures of the table."""
     with chromium() as browser:
         for scheme in ("light", "dark"):
-            on = browser.new_page(color_scheme=scheme, viewport={"width": 1240, "height": 900})
+            on = browser.new_page(color_scheme=scheme, viewport={"width": 1150, "height": 900})
             on.goto(PAGE.as_uri())
             on.locator("#field").screenshot(path=PICTURES / f"versus-{scheme}.png")
             on.close()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.versus", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.tools.versus", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="runs of each cell; default: 3")
     options = parser.parse_args()
     if why := why_no_namespace():

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
+from shlex import quote, split
 
 from tests.cast.harness import MUINIT, ROOT
 
@@ -35,8 +35,8 @@ class Story:
     eats: str = ""
 
     @property
-    def names(self) -> set[str]:
-        return {*self.programs, *self.others}
+    def names(self) -> list[str]:
+        return [*self.programs, *self.others]
 
 
 TERM = signal.SIGTERM
@@ -173,15 +173,21 @@ def s6(directory: Path, commands: Sequence[str]) -> list[str]:
 
 
 def muinit(directory: Path, commands: Sequence[str]) -> list[str]:  # noqa: ARG001
-    words = (["sh", "-c", "./worker; true"] if command.startswith("sh ") else [command] for command in commands)
-    return ["muinit", *(word for command in words for word in ("---", *command))]
+    return ["muinit", *(word for command in commands for word in ("---", *split(command)))]
 
 
 DOCKER = "The script of Docker's documentation for several programs in a container"
 INITS = [
-    Init("script", "bash", ("bash", "-c", "echo ${BASH_VERSION%%(*}"), f"{DOCKER}, as PID 1.", script()),
+    Init("script", "bash", ("bash", "-c", "echo ${BASH_VERSION%%[(]*}"), f"{DOCKER}, as PID 1.", script()),
     Init("tini", "tini", ("tini", "--version"), f"{DOCKER}, under tini.", script("tini", "--")),
-    Init("tini -g", "tini", ("tini", "--version"), f"{DOCKER}, under tini -g.", script("tini", "-g", "--"), asks_group="signals"),
+    Init(
+        "tini -g",
+        "tini",
+        ("tini", "--version"),
+        f"{DOCKER}, under tini -g.",
+        script("tini", "-g", "--"),
+        asks_group="signals",
+    ),
     Init(
         "dumb-init",
         "dumb-init",

@@ -55,8 +55,8 @@ def judge(story: Story, init: Init, run: Run) -> Verdict:
     found.short += ["status lies"] * len(lies)
     if run.stopped is not None:
         restarted = len(run.lives) > len(story.names)
-        found.notes.append("it started the program again" if restarted else "it went on without the program")
-        found.notes[-1] += f", and was stopped by this test after {run.stopped:.1f} s"
+        how = "it started the program again" if restarted else "it went on without the program"
+        found.notes.append(f"{how}, until this test sent SIGTERM to PID 1")
         if not found.bad:
             found.short.append("restarts it" if restarted else "goes on")
     elif not found.bad and story.code not in {0, run.code}:
@@ -67,7 +67,8 @@ def judge(story: Story, init: Init, run: Run) -> Verdict:
 
 
 def names(of: list[str]) -> str:
-    return f"{', '.join(sorted(of))} {'was' if len(of) == 1 else 'were'}"
+    *first, last = sorted(of)
+    return f"{', '.join(first)} and {last} were" if first else f"{last} was"
 
 
 def lie(story: Story, run: Run) -> list[str]:
@@ -112,7 +113,9 @@ class Cell:
 
     @property
     def short(self) -> str:
-        return ", ".join(self.verdict.short)
+        bad = sum(verdict.bad for verdict in self.verdicts)
+        sometimes = f" (in {bad} of {len(self.runs)} runs)" if 0 < bad < len(self.runs) else ""
+        return ", ".join(self.verdict.short) + sometimes
 
     @property
     def exits(self) -> str:
@@ -129,7 +132,7 @@ class Cell:
             f"exit {run.code}; {'; '.join(verdict.reasons + verdict.notes) or 'all well'}"
             for run, verdict in zip(self.runs, self.verdicts, strict=True)
         )
-        return "" if len(ways) == 1 else ". ".join(f"{n} of {len(self.runs)} runs: {way}" for way, n in ways.items())
+        return "" if len(ways) == 1 else ". ".join(f"In {n} of {len(self.runs)} runs: {way}" for way, n in ways.items())
 
 
 def better(cell: Cell, ours: Cell) -> str:
@@ -140,4 +143,4 @@ def better(cell: Cell, ours: Cell) -> str:
         return f"better than muinit: {cell.short}"
     if cell.kind == "good" and cell.seconds < ours.seconds - FASTER:
         return f"faster than muinit, which takes {ours.seconds:.1f} s"
-    return "its purpose: the other program is not stopped" if cell.kind == "on" else ""
+    return "the other program goes on, which is what a supervisor is for" if cell.kind == "on" else ""

@@ -15,6 +15,7 @@ import sys
 import time
 
 CLEANING = 0.3
+FOREVER = 3600.0  # seconds: longer than any story
 CUE = signal.SIGUSR1
 ASKED = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP]
 
@@ -38,10 +39,8 @@ def main(file: str, name: str, *traits: str) -> None:
     say("started")
     end = None
     while True:
-        if end is None:
-            got = signal.sigwaitinfo([CUE, *ASKED])
-        else:
-            got = signal.sigtimedwait([CUE, *ASKED], max(end - time.monotonic(), 0))
+        left = FOREVER if end is None else max(end - time.monotonic(), 0)
+        got = signal.sigtimedwait([CUE, *ASKED], left)
         if got is None:
             say("cleaned up")
             say("exits 0")

@@ -125,12 +125,13 @@ class Watch:
     def count(self, word: str) -> int:
         return sum(line[3].startswith(word) for line in self.lines)
 
-    def until_ready(self, names: set[str], word: str, times: int) -> None:
+    def until_ready(self, names: list[str], word: str, times: int) -> None:
         deadline = time.monotonic() + PATIENCE
         assert self.init
-        while {line[2] for line in self.lines} != names or (word and self.says().count(word) < times):
+        while {line[2] for line in self.lines} != {*names} or (word and self.says().count(word) < times):
             self.step()
-            assert time.monotonic() < deadline and self.process.poll() is None, f"{self.lines} {self.says()}"
+            assert time.monotonic() < deadline, f"not ready: {self.lines} {self.says()}"
+            assert self.process.poll() is None, f"ended too early: {self.lines} {self.says()}"
 
     def pid_of(self, name: str) -> int:
         return next(self.outside[pid] for _, pid, its, _ in self.lines if its == name)
@@ -144,7 +145,9 @@ class Watch:
         self.process.kill()
         self.process.wait(PATIENCE)
         for fd in self.fds:
+            ended, _, _ = select.select([fd], [], [], PATIENCE)
             os.close(fd)
+            assert ended, "a process is left"
         self.output.close()
 
 
@@ -200,7 +203,8 @@ def follow(story: Story, watch: Watch) -> Run:
     watch.step()
     code = watch.process.returncode
     code = 128 + signal.SIGKILL if killed else code if code >= 0 else 128 - code  # not every unshare passes on a kill
-    return Run(list(told(watch, start, end)), end - start, code, stopped, killed, watch.says())
+    lives = sorted(told(watch, start, end), key=lambda life: (story.names.index(life.name), life.started))
+    return Run(lives, end - start, code, stopped, killed, watch.says())
 
 
 def told(watch: Watch, start: float, end: float) -> Iterator[Life]:
