@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -119,7 +120,8 @@ class Init:
         argv = [*self.version] if len(self.version) > 1 else ["dpkg-query", "-Wf", "${Version}", *self.version]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "PATH": PATH})
         lines = (done.stdout or done.stderr).splitlines()
-        return lines[0].split("version ")[-1].rpartition(" ")[2] if lines else "unknown"
+        found = re.search(r"(bash-)?\d[\d.]*\d", lines[0]) if lines else None
+        return found[0].replace("-", " ") if found else "unknown"
 
     def why_not(self) -> str:
         """Why it cannot run here, or ""."""
@@ -178,7 +180,7 @@ def muinit(directory: Path, commands: Sequence[str]) -> list[str]:  # noqa: ARG0
 
 DOCKER = "The script of Docker's documentation for several programs in a container"
 INITS = [
-    Init("script", "bash", ("bash", "-c", "echo ${BASH_VERSION%%[(]*}"), f"{DOCKER}, as PID 1.", script()),
+    Init("script", "bash", ("bash", "-c", "echo bash-${BASH_VERSION%%[(]*}"), f"{DOCKER}, as PID 1.", script()),
     Init("tini", "tini", ("tini", "--version"), f"{DOCKER}, under tini.", script("tini", "--")),
     Init(
         "tini -g",

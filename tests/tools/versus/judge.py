@@ -56,7 +56,7 @@ def judge(story: Story, init: Init, run: Run) -> Verdict:
     if run.stopped is not None:
         restarted = len(run.lives) > len(story.names)
         how = "it started the program again" if restarted else "it went on without the program"
-        found.notes.append(f"{how}, until this test sent SIGTERM to PID 1")
+        found.notes.append(f"{how}; after that, this test sent SIGTERM to PID 1")
         if not found.bad:
             found.short.append("restarts it" if restarted else "goes on")
     elif not found.bad and story.code not in {0, run.code}:

@@ -21,7 +21,7 @@ from tests.tools.versus.field import PATH, Init, Story, prepare
 from tests.tools.versus.recorder import CUE
 
 GRACE = 10.0  # seconds that docker stop gives to PID 1
-GOES_ON = 2.0  # seconds after which an init that has done nothing will do nothing
+GOES_ON = 4.0  # seconds after which an init that has done nothing will do nothing
 TICK = 5  # milliseconds
 MEMORY = Path("/sys/fs/cgroup/memory")
 LIMIT = 48 * 2**20
@@ -133,6 +133,11 @@ class Watch:
             assert time.monotonic() < deadline, f"not ready: {self.lines} {self.says()}"
             assert self.process.poll() is None, f"ended too early: {self.lines} {self.says()}"
 
+    def has_restarted(self, story: Story, word: str) -> bool:
+        """Whether a program has been started again, and PID 1 knows that it runs."""
+        known = not word or self.says().count(word) > len(story.commands)
+        return known and self.count("started") > len(story.names)
+
     def pid_of(self, name: str) -> int:
         return next(self.outside[pid] for _, pid, its, _ in self.lines if its == name)
 
@@ -162,7 +167,7 @@ def play(story: Story, init: Init) -> Run:
                 cage.mkdir()
                 (cage / "memory.limit_in_bytes").write_text(str(LIMIT))
                 (cage / "cgroup.procs").write_text(str(watch.pid_of(story.eats)))
-            return follow(story, watch)
+            return follow(story, watch, init.ready)
         finally:
             watch.close()
             if cage and cage.exists():
@@ -177,7 +182,7 @@ def remove(cage: Path) -> None:
     wait_for(gone)
 
 
-def follow(story: Story, watch: Watch) -> Run:
+def follow(story: Story, watch: Watch, ready: str) -> Run:
     """Give the cue, and watch until PID 1 is gone."""
     init = watch.init
     start = time.monotonic()
@@ -191,7 +196,7 @@ def follow(story: Story, watch: Watch) -> Run:
         watch.step()
         now = time.monotonic()
         unmoved = not story.sends and stopped is None and not watch.count("got")
-        if unmoved and (watch.count("started") > len(story.names) or now > start + GOES_ON):
+        if unmoved and (watch.has_restarted(story, ready) or now > start + GOES_ON):
             stopped, deadline = now - start, now + GRACE
             os.kill(init, signal.SIGTERM)
         elif now > deadline and not killed:
