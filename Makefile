@@ -10,8 +10,8 @@ MERMAID := tests/pictures/mermaid
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test lint types verify simulate chaos early engine bench versus docs pictures daemons mermaid interpreters fresh \
-	dist sbom lock reproduce wheel bundle clean
+.PHONY: help demo test lint types verify simulate chaos early engine bench versus docs pictures daemons mermaid interpreters \
+	fresh dist sbom lock reproduce wheel bundle clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
