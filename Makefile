@@ -10,8 +10,8 @@ MERMAID := tests/pictures/mermaid
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test lint types verify simulate chaos early engine bench docs pictures daemons mermaid interpreters fresh \
-	dist sbom lock reproduce wheel bundle clean
+.PHONY: help demo test lint types verify simulate chaos early engine bench versus docs pictures daemons mermaid interpreters \
+	fresh dist sbom lock reproduce wheel bundle clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
@@ -50,6 +50,11 @@ engine: $(TESTS) ## build images and run them in a container engine; needs root 
 
 bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)
+
+versus: .venv-versus/ready $(PICTURES) ## run the same stories under other inits; RUNS=n
+	@tests/tools/install tini:tini dumb-init:dumb-init catatonit:catatonit supervisord:supervisor s6-svscan:s6 || [ $$? = 2 ]
+	@tests/tools/daemons
+	$(BIN)/python -m tests.tools.versus $(if $(filter file,$(origin RUNS)),,--runs $(RUNS))
 
 docs: $(READY) ## rewrite the man page and the generated blocks of README.md and docs/
 	$(BIN)/python -m tests.tools.docs
@@ -129,6 +134,10 @@ PINNED := --only-binary :all: --require-hashes
 .venv-bundle/ready: tests/release/freeze.txt tests/release/runtime.txt
 	@rm -rf .venv-bundle
 	@PYTHON="$(PYTHON)" tests/tools/venv .venv-bundle $(PINNED) -r tests/release/freeze.txt -r tests/release/runtime.txt
+	@touch $@
+
+.venv-versus/ready: Makefile
+	@PYTHON="$(PYTHON)" tests/tools/venv .venv-versus honcho==2.0.0
 	@touch $@
 
 $(VENV)/mermaid/ready: $(MERMAID)/package.json $(MERMAID)/package-lock.json
