@@ -98,8 +98,9 @@ daemons: ## install the daemons that the tests run, and a browser
 mermaid: $(READY) ## install Mermaid, if npm is there
 	@! command -v npm >/dev/null || $(MAKE) -s $(VENV)/mermaid/ready
 
-# npm is 300 MB on Debian. Without it the table says what is missing.
+# Root on Debian installs them; npm is not asked for, as it is 300 MB there. The tables say what is missing.
 peers: .venv-bench/ready ## install what make bench measures beside muinit, as far as it can
+	@tests/tools/install tini:tini dumb-init:dumb-init catatonit:catatonit s6-svscan:s6 supervisord:supervisor || [ $$? = 2 ]
 	@! command -v npm >/dev/null || $(MAKE) -s .venv-bench/peers
 
 clean: ## remove everything that was built

@@ -20,7 +20,7 @@ from statistics import median
 from typing import NamedTuple
 
 from tests.cast.harness import AS_INIT, ROOT, wait_for
-from tests.tools import bench_labels, docs
+from tests.tools import bench_labels, bench_peers, docs
 from tests.tools.progress import Count, progress
 
 VENV = ROOT / ".venv-bench"  # as a user installs it: not editable, with a current pip
@@ -206,7 +206,7 @@ def main() -> None:
     machine = f"Measured with Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, "
     machine += f"{os.cpu_count()} cores {platform.machine()}; medians of at least {options.runs} runs, `make bench`."
     machine += f"\nBefore this run, the load of the machine was {load:.1f}."
-    tables = {"bench": table, "bench-labels": bench_labels.table}
+    tables = {"bench": table, "bench-peers": bench_peers.table, "bench-labels": bench_labels.table}
     texts = {name: f"{make(options.runs)}\n\n{machine}" for name, make in tables.items()}
     print("\n\n".join(texts.values()))
     if options.write:

@@ -17,7 +17,7 @@ from tests.tools import docs
 
 TEXTS = {page: page.read_text() for page in docs.PAGES}
 BLOCKS = docs.blocks()
-MEASURED = {"bench", "bench-labels", "early"}  # written by `make bench` and `make early`
+MEASURED = {"bench", "bench-labels", "bench-peers", "early"}  # written by `make bench` and `make early`
 STEM = {page.stem: page for page in docs.PAGES}
 
 
