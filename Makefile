@@ -7,11 +7,12 @@ READY := $(VENV)/ready
 TESTS := $(VENV)/test.group
 PICTURES := $(TESTS) $(VENV)/pictures.group
 MERMAID := tests/pictures/mermaid
+PEERS := tests/tools/peers
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test lint types verify simulate chaos early engine bench versus docs pictures daemons mermaid interpreters \
-	fresh dist sbom lock reproduce wheel bundle clean
+.PHONY: help demo test lint types verify simulate chaos early engine bench versus docs pictures daemons mermaid peers \
+	interpreters fresh dist sbom lock reproduce wheel bundle clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
@@ -48,7 +49,7 @@ engine: $(TESTS) ## build images and run them in a container engine; needs root 
 	@tests/tools/engine
 	$(BIN)/python -m pytest -m engine -n 2 --dist loadfile $(ARGS)
 
-bench: .venv-bench/ready $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
+bench: .venv-bench/ready peers $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)
 
 versus: .venv-versus/ready $(PICTURES) ## run the same stories under other inits; RUNS=n
@@ -102,6 +103,11 @@ daemons: ## install the daemons that the tests run, and a browser
 mermaid: $(READY) ## install Mermaid, if npm is there
 	@! command -v npm >/dev/null || $(MAKE) -s $(VENV)/mermaid/ready
 
+# Root on Debian installs them; npm is not asked for, as it is 300 MB there. The tables say what is missing.
+peers: .venv-bench/ready ## install what make bench measures beside muinit, as far as it can
+	@tests/tools/install tini:tini dumb-init:dumb-init catatonit:catatonit s6-svscan:s6 supervisord:supervisor || [ $$? = 2 ]
+	@! command -v npm >/dev/null || $(MAKE) -s .venv-bench/peers
+
 clean: ## remove everything that was built
 	rm -rf .venv .venv-* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
@@ -149,5 +155,10 @@ $(VENV)/mermaid/ready: $(MERMAID)/package.json $(MERMAID)/package-lock.json
 .venv-bench/ready: pyproject.toml muinit/*.py statechart/*.py statechart/*/*.py
 	@rm -rf .venv-bench
 	@PYTHON="$(PYTHON)" tests/tools/venv .venv-bench 'pip>=25.1' --ignore-installed
-	@.venv-bench/bin/pip install -q .
+	@.venv-bench/bin/pip install -q . --group bench
+	@touch $@
+
+.venv-bench/peers: .venv-bench/ready $(PEERS)/package.json $(PEERS)/package-lock.json
+	@cp $(filter %.json,$^) $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
