@@ -82,7 +82,8 @@ def child(it: Container, name: str) -> str:
 
 
 def kill(it: Container, name: str) -> None:
-    it.execute("sh", "-c", f"kill -KILL {child(it, name)}")
+    """Kill a command. The program that does it may be killed itself, because the container then ends."""
+    run(it.engine.podman("exec", it.name, "sh", "-c", f"kill -KILL {child(it, name)}"))
 
 
 class Later:
