@@ -327,3 +327,23 @@ def test_the_last_task_is_finished_during_a_stop(start: Start) -> None:
         assert answer.result() == "42\n"
         assert it.end() == 0
         assert "SIGKILL" not in it.said
+
+
+# An app that logs to syslog
+
+SYSLOG_APP = """\
+#!/bin/sh
+trap 'logger -t app last words; exit 0' TERM
+logger -t app first words
+while :; do sleep 0.1; done
+"""
+
+
+def test_the_first_and_the_last_words_are_logged(start: Start) -> None:
+    with start("syslog", {"app": SYSLOG_APP}) as it:
+        wait_for(lambda: "app: first words" in it.said)
+        assert "last words" not in it.said
+        it.kill("TERM")
+        assert it.end() == 0
+        assert "app: last words" in it.said
+        assert "SIGKILL" not in it.said
