@@ -47,6 +47,7 @@ def test_a_database_is_shut_down_in_order_with_a_client_connected(start: Start) 
             assert it.end() == 0
             assert "57P01" in client.stdout.read()  # "terminating connection due to administrator command"
         assert "INSERT 0 1" in it.said
+        assert "received fast shutdown request" in it.said  # on TERM it would wait for the client
         assert "database system is shut down" in it.said
         assert "SIGKILL" not in it.said
         it.start()
