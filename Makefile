@@ -45,7 +45,7 @@ chaos: $(TESTS) ## run random trees of real processes, as PID 1 and not; RUNS=n
 early: $(TESTS) ## send signals while muinit starts; WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.early $(WRITE)
 
-engine: $(TESTS) ## build images and run them in a container engine; needs root on Debian
+engine: $(TESTS) $(VENV)/manifests.group ## build images and run them in a container engine; needs root on Debian
 	@tests/tools/engine
 	$(BIN)/python -m pytest -m engine -n 2 --dist loadfile $(ARGS)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from tests.cast.harness import ROOT
 from tests.conftest import PATH, need
-from tests.engine.engine import Engine
+from tests.engine import recipes
+from tests.engine.engine import Container, Engine
 from tests.tools import docs
 
+PYZ = ROOT / "dist/muinit.pyz"
 BASE = ROOT / ".venv/debian.tar"  # the target `engine` of the Makefile makes it
 SLIM = "localhost/python:3-slim"
 APP = """\
@@ -66,3 +69,22 @@ def readme_image(build: Callable[[str, str], str]) -> str:
 def app_image(build: Callable[[str, str], str]) -> str:
     """An image with muinit and kid.py, which stands in for a program."""
     return build("app", APP)
+
+
+@pytest.fixture
+def start(engine: Engine, build: Callable[..., str], tmp_path: Path) -> recipes.Start:
+    """Build the image of a page, from its own files and those that a user would bring, and start a container."""
+    need("muinit.pyz", "" if PYZ.exists() else "make dist builds it")
+
+    def start(page: str, brought: Mapping[str, str] = MappingProxyType({}), *argv: str) -> Container:
+        context = tmp_path / page
+        context.mkdir()
+        (context / "muinit.pyz").write_bytes(PYZ.read_bytes())
+        (context / "muinit.pyz").chmod(0o755)
+        for name, text in {**recipes.files(page), **brought}.items():
+            (context / name).write_text(text)
+            (context / name).chmod(0o755 if text.startswith("#!") else 0o644)
+        image = build(page, recipes.dockerfile(page).replace("python:3-slim", SLIM, 1), context)
+        return Container(engine, *argv, image)
+
+    return start

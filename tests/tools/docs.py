@@ -21,7 +21,8 @@ from tests.cast.harness import MUINIT, ROOT
 from tests.tools import exit_table, man
 
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+RECIPES = sorted((ROOT / "docs/recipes").glob("*.md"))
 WIDTH = 100  # columns of a sample: more do not fit on a screen beside the margins of a web page
 
 FOLD = "2>&1 | fold -sw 96"
