@@ -855,8 +855,9 @@ def has_failed(it: History, process: Process) -> bool | None:
     """Whether the end of this command counts; None if nobody can know.
 
     The end counts unless its code is 0, or it is a death by a signal that muinit sent to the command on its own
-    initiative. Nobody can know in two cases: muinit also forwarded that signal, or sent it after it was told to stop;
-    or the command died before the signal was sent, but after muinit had last asked the kernel for the dead.
+    initiative. Nobody can know in two cases: muinit also forwarded that signal, or sent it after it was told to stop,
+    as far as it knew to a living command; or the command died before the signal was sent, but after muinit had last
+    asked the kernel for the dead.
     """
     code = code_of(process)
     if code == 0 or code in it.world.success:
@@ -865,12 +866,22 @@ def has_failed(it: History, process: Process) -> bool | None:
     whose = [(call, alive, own(it, process, call, death)) for call, signum, alive in process.sent if signum == death]
     if not any(by_us is not False for _, _, by_us in whose):
         return True
+    if forwarded_to_the_dead(it, process, death):
+        return None
     if not all(by_us for _, _, by_us in whose):
         return None
     if any(alive for _, alive, _ in whose):
         return False
     first = min(call for call, _, _ in whose)
     return True if any(process.died <= look < first for look in it.kernel.reaps) else None
+
+
+def forwarded_to_the_dead(it: History, process: Process, signum: int) -> bool:
+    """Whether muinit forwarded this signal while the command was dead, but muinit did not know it yet."""
+    known = min((look for look in it.kernel.reaps if look >= process.died), default=0)
+    return it.world.passes_on(signum) and any(
+        signum in window.arrived and window.start < known and process.died <= window.end for window in it.windows
+    )
 
 
 def own(it: History, process: Process, call: int, signum: int) -> bool | None:
