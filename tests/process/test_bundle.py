@@ -79,7 +79,7 @@ def as_init(root: Path) -> Start:
 @pytest.fixture(params=["process", "pid1"])
 def run(root: Path, request: pytest.FixtureRequest) -> Start:
     """Start the bundle in that root, as PID 1 and as a child of a shell."""
-    shell = [] if request.param == "pid1" else ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
+    shell = [] if request.param == "pid1" else ["/bin/sh", "-c", 'trap : TERM; "$@"; exit $?', "sh"]
     return partial(Bundled, prefix=[*AS_INIT, f"--root={root}", *shell])
 
 
