@@ -47,7 +47,7 @@ early: $(TESTS) ## send signals while muinit starts; WRITE=--write updates the d
 
 engine: $(TESTS) $(VENV)/manifests.group ## build images and run them in a container engine; needs root on Debian
 	@tests/tools/engine
-	$(BIN)/python -m pytest -m engine -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests/engine -m engine -n 2 --dist loadfile $(ARGS)
 
 bench: .venv-bench/ready peers $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)
