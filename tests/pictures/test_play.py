@@ -106,6 +106,15 @@ def test_the_page_is_small_and_needs_nothing_else() -> None:
     assert text.count("<script") == text.count("</script") == 2
 
 
+def test_the_diagram_has_every_stage_and_every_edge() -> None:
+    game = game_of("")
+    drawing = game.drawing()
+    assert [box.title for box in drawing.boxes] == [*map(str, game.unfolded.states)]
+    assert [arrow.label for arrow in drawing.arrows] == [event for _, event, _ in game.unfolded.edges]
+    ids = {box.id for box in drawing.boxes}
+    assert ids >= {end for arrow in drawing.arrows for end in (arrow.source, arrow.target)} | {drawing.end}
+
+
 def test_without_graphviz_the_states_are_a_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     text, lacks = page.play(game_of("-k KILL"))
