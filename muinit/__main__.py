@@ -244,9 +244,9 @@ def _label(kernel: Kernel, options: Options) -> None:
     from statechart.words.text import printable
 
     names = [
-        printable(name or command.argv[0]) for name, command in zip(_names(options), options.commands, strict=True)
+        printable(name or command.argv[0].rpartition("/")[2])[:NAME_LENGTH]
+        for name, command in zip(_names(options), options.commands, strict=True)
     ]
-    names = [name.rpartition("/")[2][:NAME_LENGTH] for name in names]
     try:
         kernel.label(["", *names[1:]] if kernel.has_terminal else names)
     except OSError as error:

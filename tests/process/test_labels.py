@@ -98,6 +98,10 @@ def test_programs_of_one_name_are_told_apart() -> None:
     assert sorted(done.stdout.decode().splitlines()) == ["echo   | a", "echo-2 | b"]
 
 
+def test_a_name_with_a_slash_is_left_as_it_is() -> None:
+    assert output("--label", "-q", "---", "--name", "web/api", "/bin/echo", "a").stdout == b"web/api | a\n"
+
+
 def test_the_last_line_of_muinit_is_the_last_of_all(prefix: list[str]) -> None:
     """Kubernetes shows it as the message of the container (FallbackToLogsOnError)."""
     script = "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done; exit 3"
