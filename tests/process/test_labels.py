@@ -280,7 +280,9 @@ def test_if_our_reader_goes_away_the_commands_see_it() -> None:
     script = (
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGPIPE, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n"
         "os.write(1, b'ready\\n')\n"
+        "signal.sigwait([signal.SIGINT])\n"
         "for _ in range(10**6):\n"
         "  try: os.write(1, b'x\\n')\n"
         "  except BrokenPipeError: sys.exit(9)\n"
@@ -291,6 +293,7 @@ def test_if_our_reader_goes_away_the_commands_see_it() -> None:
     read_until(process, b"ready\n")
     assert process.stdout is not None
     process.stdout.close()
+    process.send_signal(signal.SIGINT)  # forwarded once muinit is in its loop: then only the labeller can wake it
     assert process.wait(PATIENCE) == 9
     assert process.stderr is not None
     process.stderr.close()
