@@ -6,6 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Stat = tuple[str, str, int, int, int, int]  # name, state, parent, group, number of threads, start time
 
+_PART_BYTES = 4096  # no read of a list of children returns more: about 735 pids
+_PID_BYTES = 11  # that a pid takes there at most, with the blank after it
+
 
 class Procfs:
     """The /proc of our own PID namespace. `usable` says whether there is one."""
@@ -28,10 +31,10 @@ class Procfs:
         """The pids of our children, including adopted ones, and zombies until they are reaped."""
         if self._children is None:
             return [pid for pid, process in self.processes().items() if process[1] == self._pid]
-        os.lseek(self._children, 0, os.SEEK_SET)
-        data = b""
-        while more := os.read(self._children, 4096):  # no read returns more than that: about 735 children
-            data += more
+        data = part = os.pread(self._children, _PART_BYTES, 0)
+        while len(part) > _PART_BYTES - _PID_BYTES:  # there may have been no room for the next pid
+            part = os.pread(self._children, _PART_BYTES, len(data))
+            data += part
         return parse_children(data)
 
     def processes(self) -> dict[int, tuple[str, int, int, int]]:

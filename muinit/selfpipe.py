@@ -4,8 +4,8 @@ Every signal is blocked, except while muinit waits. So the kernel keeps each one
 call of ours is ever interrupted. How can one thread wait for signals, but only so long?
 
 signalfd(2) is made for this. It is a descriptor, so poll(2) can wait for it, and it gives pending signals in the
-kernel's order. Python's standard library does not have it. Called through ctypes it would cost PID 1 2 ms, 0.3 MiB,
-and memory that is both writable and executable, which SELinux may deny.
+kernel's order. Python's standard library does not have it. It could be called through `_ctypes`, as muinit calls
+prctl(2), but without prctl(2) muinit can do: a Python that has no libffi could not be PID 1 then.
 
 sigtimedwait(2) is in the standard library, needs no handler, gives the kernel's order, and costs a quarter of what we
 do: 5 against 21 microseconds for one signal (measured, Python 3.11). But it gives one signal at a time. To take all
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PIPE_BYTES = 1048576  # one byte a signal: ten times as many as RLIMIT_SIGPENDING usually lets anybody queue
+_READ_BYTES = 512
 _LONGEST_WAIT_SECONDS = 86400.0  # poll(2) takes an int of milliseconds; to wait again costs nothing
 
 
@@ -80,9 +81,10 @@ class SelfPipe:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, self._caught)
         arrived: list[int] = []
         try:
-            while data := os.read(self._read_end, 65536):
+            while len(data := os.read(self._read_end, _READ_BYTES)) == _READ_BYTES:
                 arrived += data
-        except BlockingIOError:
+            arrived += data
+        except BlockingIOError:  # nothing is left
             pass
         arrived += self._delivered.difference(arrived)
         self._delivered.clear()

@@ -152,8 +152,8 @@ def test_more_children_than_a_page_of_proc_holds() -> None:
 
 def test_a_subreaper_that_the_kernel_refuses_is_noticed() -> None:
     script = (
-        "import ctypes, types\n"
-        "ctypes.CDLL = lambda _: types.SimpleNamespace(prctl=lambda *_: -1)\n"
+        "import _ctypes\n"
+        "_ctypes.call_function = lambda *_: -1\n"
         "print(k.adopt_orphans())"
     )
     assert kernel_says(script) == "False"
@@ -162,8 +162,8 @@ def test_a_subreaper_that_the_kernel_refuses_is_noticed() -> None:
 
 def test_a_refused_subreaper_is_said() -> None:
     script = (
-        "import ctypes, sys, types; from muinit import __main__ as m\n"
-        "ctypes.CDLL = lambda _: types.SimpleNamespace(prctl=lambda *_: -1)\n"
+        "import _ctypes, sys; from muinit import __main__ as m\n"
+        "_ctypes.call_function = lambda *_: -1\n"
         "sys.argv = ['muinit', '---', 'true']; sys.exit(m.main())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=PATIENCE)

@@ -463,7 +463,7 @@ def test_a_full_stderr_does_not_hold_the_last_resort() -> None:
 
 @pytest.mark.parametrize("error", ["ImportError", "MemoryError", "OSError"])
 def test_without_ctypes_there_is_the_warning(error: str) -> None:
-    bug = f"import builtins; real = __import__\ndef bug(name, *a):\n    if name == 'ctypes': raise {error}\n"
+    bug = f"import builtins; real = __import__\ndef bug(name, *a):\n    if name == '_ctypes': raise {error}\n"
     bug += "    return real(name, *a)\nbuiltins.__import__ = bug"
     with Broken(bug, kid("A", "exit 3")) as it:
         assert it.end() == 3
