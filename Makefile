@@ -49,7 +49,7 @@ engine: $(TESTS) $(VENV)/manifests.group ## build images and run them in a conta
 	@tests/tools/engine
 	$(BIN)/python -m pytest tests/engine -m engine -n 2 --dist loadfile $(ARGS)
 
-bench: .venv-bench/ready peers $(VENV)/progress.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
+bench: .venv-bench/ready peers $(VENV)/plot.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)
 
 versus: .venv-versus/ready $(PICTURES) ## run the same stories under other inits; RUNS=n

@@ -333,8 +333,8 @@ class Children:
 def prctl(option: int, value: int) -> bool:
     """Set an option of this process (prctl(2)); return whether that worked."""
     try:
-        # The C module beneath `ctypes`. `ctypes` itself takes 2.5 ms more before the first command is started, and 0.3
-        # MiB (measured, Python 3.11). It also makes memory that is both writable and executable, which SELinux may deny.
+        # The C module beneath `ctypes`. `ctypes` itself would take 2.5 ms more before the first command is started, and
+        # 0.3 MiB (measured, Python 3.11), and would make memory that can be written and executed: SELinux may deny it.
         from _ctypes import call_function, dlopen, dlsym
 
         return bool(call_function(dlsym(dlopen(None, os.RTLD_NOW), "prctl"), (option, value, 0, 0, 0)) == 0)

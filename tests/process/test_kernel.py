@@ -151,11 +151,7 @@ def test_more_children_than_a_page_of_proc_holds() -> None:
 
 
 def test_a_subreaper_that_the_kernel_refuses_is_noticed() -> None:
-    script = (
-        "import _ctypes\n"
-        "_ctypes.call_function = lambda *_: -1\n"
-        "print(k.adopt_orphans())"
-    )
+    script = "import _ctypes\n_ctypes.call_function = lambda *_: -1\nprint(k.adopt_orphans())"
     assert kernel_says(script) == "False"
     assert kernel_says("print(k.adopt_orphans())") == "True"
 

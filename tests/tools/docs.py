@@ -41,6 +41,7 @@ TRACE = [
 ]
 LABELS = """muinit --label --- --name web sh -c 'echo started; sleep 1' \\
     --- --name worker sh -c 'sleep 0.2; echo "no job" >&2; sleep 60'"""
+PRICED = ("muinit", "tini", "s6-svscan", "supervisord")  # in README.md
 RUNS = (
     "sample",
     "story",
@@ -124,11 +125,21 @@ def table(*rows: list[str]) -> str:
 
 
 def price() -> str:
-    """The rows of the measurements that matter most to a user."""
-    lines = [line.strip("| ").split(" | ") for line in written("bench").splitlines() if line.startswith("| ")]
-    rows = {cells[0]: cells for cells in lines}
-    wanted = ["first child started after, as PID 1", "resident memory, as PID 1", "idle wake-ups a second"]
-    return table(["", "muinit", "tini"], *([name, rows[name][2], rows[name][-1]] for name in wanted))
+    """What a user compares first: some cells of the measurements."""
+    lines = [line.strip("| ").split(" | ") for line in written("bench-peers").splitlines() if line.startswith("| ")]
+    head: list[str] = []
+    cells: dict[str, dict[str, str]] = {}
+    for name, *row in lines:  # of both tables
+        head = row if name == "as PID 1" else head
+        cells.setdefault(name, {}).update(zip(head, row, strict=True))
+    wanted = ["first child after", "stopped after", "resident memory (RSS)", "idle wake-ups a second"]
+    rows = [[name, *(without_spread(cells[name][word]) for word in wanted)] for name in PRICED if name in cells]
+    return table(["as PID 1", *wanted], *rows)
+
+
+def without_spread(cell: str) -> str:
+    """Only the median of a figure: "19.1 (18.7 to 20) ms, **1.2**" is "19.1 ms"."""
+    return re.sub(r" \(.*?\)|, \*\*.*", "", cell)
 
 
 def modules() -> str:

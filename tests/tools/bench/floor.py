@@ -1,15 +1,8 @@
-"""What muinit costs, compared with an interpreter that only spawns and waits, and with tini if it is installed.
-
-python -m tests.tools.bench [--runs N] [--write] prints Markdown tables: this one and those of the other modules here
-that begin with `bench`. --write puts them into docs/measurements.md too. Figures are medians. Machines are noisy, so
-the floor (that interpreter) and muinit run in turn, and their ratio counts.
-"""
+"""What muinit costs, compared with an interpreter that only spawns and waits, and with tini if it is installed."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -19,13 +12,12 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.cast.harness import AS_INIT, ROOT, wait_for
-from tests.tools import bench_labels, bench_peers, docs
+from tests.cast.harness import AS_INIT, wait_for
+from tests.tools.bench.field import PYTHON, VENV
 from tests.tools.progress import Count, progress
 
-VENV = ROOT / ".venv-bench"  # as a user installs it: not editable, with a current pip
 MUINIT = [str(VENV / "bin/muinit"), "-q"]
-FLOOR = [str(VENV / "bin/python"), "-I", "-c"]
+FLOOR = [PYTHON, "-I", "-c"]
 TINI = ["tini", "-s", "--"]
 STAMP = ["date", "+%s%N"]
 ASLEEP = ["sleep", "60"]
@@ -195,24 +187,3 @@ def rss_as_init(argv: list[str]) -> float:
     process.kill()
     process.wait()
     return int(line.split()[1]) / 1024
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.bench", description="Measure what muinit costs.")
-    parser.add_argument("--runs", type=int, default=15, help="how often each program is measured; default: 15")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/measurements.md")
-    options = parser.parse_args()
-    load = os.getloadavg()[0]
-    machine = f"Measured with Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, "
-    machine += f"{os.cpu_count()} cores {platform.machine()}; medians of at least {options.runs} runs, `make bench`."
-    machine += f"\nBefore this run, the load of the machine was {load:.1f}."
-    tables = {"bench": table, "bench-peers": bench_peers.table, "bench-labels": bench_labels.table}
-    texts = {name: f"{make(options.runs)}\n\n{machine}" for name, make in tables.items()}
-    print("\n\n".join(texts.values()))
-    if options.write:
-        docs.write(texts)
-        docs.write({"price": docs.price()})
-
-
-if __name__ == "__main__":
-    main()

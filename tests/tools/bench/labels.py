@@ -14,19 +14,19 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.cast.harness import ROOT
+from tests.tools.bench.field import VENV
+from tests.tools.bench.running import PATIENCE, tree
+from tests.tools.bench.shown import ratio, rounded
 from tests.tools.progress import progress
 
-VENV = ROOT / ".venv-bench"
 FILE_BYTES = 1_000_000
 LATE_LINES = 50
-PATIENCE = 60.0  # seconds; only a program that is broken takes this long
 
 # A command says its pid, waits at the gate, writes, and says that all is written. It does not end by itself, because
 # honcho would then stop the other one.
@@ -110,17 +110,6 @@ class Started:
         return [Path(f"/proc/{pid}") for pid in tree(self._process.pid, without=self._commands)]
 
 
-def tree(pid: int, without: Collection[int] = ()) -> list[int]:
-    """A process and its descendants."""
-    if pid in without:
-        return []
-    found = [pid]
-    with suppress(OSError):  # it has ended
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += [each for child in task.read_text().split() for each in tree(int(child), without)]
-    return found
-
-
 @contextmanager
 def started(program: Program, work: str) -> Iterator[Started]:
     with tempfile.TemporaryDirectory() as name:
@@ -175,15 +164,6 @@ def figures(program: Program) -> list[float]:
     single, single_cpu = flood(program, BY_ITSELF, 40)
     long, _ = flood(program, IN_BLOCKS, 1000)
     return [blocks, single, long / 1000, blocks_cpu, single_cpu, *one_by_one(program)]
-
-
-def rounded(value: float) -> str:
-    """A number with three digits that count."""
-    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def ratio(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 ROWS: list[tuple[str, Callable[[float], str]]] = [

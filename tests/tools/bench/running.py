@@ -1,0 +1,133 @@
+"""A program that runs as PID 1 of a PID namespace with its commands, and what can be measured of it from outside.
+
+A command is the shell script `command` in the folder in which the program is started. It writes into the FIFO `said`
+there, because some programs keep the stdout of their commands to themselves. Another FIFO, `gate`, ends when we say so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+
+from tests.cast.harness import AS_INIT
+from tests.tools.bench.field import Program, script
+
+PATIENCE = 60.0  # seconds; only a program that is broken takes this long
+SETTLED = 0.3  # seconds; nothing announces that a program has become idle, and this is not timed
+
+
+class Running:
+    """A program and its commands, each of which has said when it started."""
+
+    def __init__(
+        self, program: Program, process: subprocess.Popen[bytes], said: FileIO, gate: FileIO, commands: int
+    ) -> None:
+        self._program = program
+        self._process = process
+        self._said = said
+        self._gate = gate
+        self._unread = b""
+        self.stamps = [self.stamp() for _ in range(commands)]
+        self.init = tree(process.pid)[1]  # the child of unshare
+
+    def stamp(self) -> int:
+        """The time that a command writes next, in nanoseconds."""
+        while b"\n" not in self._unread:
+            assert select.select([self._said], [], [], PATIENCE)[0], f"{self._program.name}: its commands say nothing"
+            self._unread += self._said.read(65536)
+        line, _, self._unread = self._unread.partition(b"\n")
+        return int(line)
+
+    def open_gate(self) -> None:
+        """Whoever reads from the gate goes on."""
+        self._gate.close()
+
+    def own(self) -> list[int]:
+        """The pids of its processes that are no commands.."""
+        return [pid for pid in tree(self.init) if name_of(pid) not in ("command", "sleep")]
+
+    def resident(self) -> float:
+        """MiB resident of all its own processes."""
+        return self._added(r"(?m)^VmRSS:\s+(\d+)", "status")
+
+    def proportional(self) -> float:
+        """The same, but what several processes share is divided between them (PSS)."""
+        return self._added(r"(?m)^Pss: +(\d+)", "smaps_rollup")
+
+    def wake_ups(self) -> int:
+        """How often its own threads have gone to sleep so far."""
+        return int(self._added(r"(?m)^voluntary_ctxt_switches:\s+(\d+)", "task/*/status") * 1024)
+
+    def cpu(self) -> float:
+        """Seconds that its own threads have run so far."""
+        files = [file for pid in self.own() for file in Path(f"/proc/{pid}").glob("task/*/schedstat")]
+        return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+
+    def _added(self, pattern: str, file: str) -> float:
+        texts = [path.read_text() for pid in self.own() for path in Path(f"/proc/{pid}").glob(file)]
+        return sum(int(size) for text in texts for size in re.findall(pattern, text)) / 1024
+
+    def forward(self) -> float:
+        """Milliseconds from a signal to the program until its command has it."""
+        start = time.time_ns()
+        os.kill(self.init, signal.SIGUSR1)
+        return (self.stamp() - start) / 1e6
+
+    def children(self) -> int:
+        """How many children PID 1 has, with those that it has not reaped."""
+        return len(Path(f"/proc/{self.init}/task/{self.init}/children").read_text().split())
+
+    def stop(self) -> float:
+        """Milliseconds from SIGTERM until the program and its commands have ended."""
+        start = time.perf_counter()
+        os.kill(self.init, signal.SIGTERM)
+        self._process.wait(PATIENCE)
+        return (time.perf_counter() - start) * 1e3
+
+
+def tree(pid: int, without: Collection[int] = ()) -> list[int]:
+    """A process and its descendants."""
+    if pid in without:
+        return []
+    found = [pid]
+    with suppress(OSError):  # it has ended
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += [each for child in task.read_text().split() for each in tree(int(child), without)]
+    return found
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def running(program: Program, work: str, commands: int = 1) -> Iterator[Running]:
+    """Start a program with so many commands, each of which does this work. At the end nothing of it is left."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script(folder / "command", work)
+        os.mkfifo(folder / "said")
+        os.mkfifo(folder / "gate")
+        argv = [*AS_INIT, *program.configure(folder, commands)]
+        null = subprocess.DEVNULL
+        with (
+            (folder / "said").open("r+b", buffering=0) as said,
+            (folder / "gate").open("r+b", buffering=0) as gate,
+            subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, cwd=folder) as process,
+        ):
+            try:
+                yield Running(program, process, said, gate, commands)
+            finally:
+                process.kill()  # unshare takes the whole namespace with it
