@@ -143,7 +143,7 @@ PINNED := --only-binary :all: --require-hashes
 	@touch $@
 
 .venv-versus/ready: Makefile
-	@PYTHON="$(PYTHON)" tests/tools/venv .venv-versus honcho==2.0.0
+	@PYTHON="$(PYTHON)" tests/tools/venv .venv-versus circus==0.19.0 honcho==2.0.0
 	@touch $@
 
 $(VENV)/mermaid/ready: $(MERMAID)/package.json $(MERMAID)/package-lock.json

@@ -337,6 +337,7 @@ def prctl(option: int, value: int) -> bool:
         # 0.3 MiB (measured, Python 3.11), and would make memory that can be written and executed: SELinux may deny it.
         from _ctypes import call_function, dlopen, dlsym
 
-        return bool(call_function(dlsym(dlopen(None, os.RTLD_NOW), "prctl"), (option, value, 0, 0, 0)) == 0)
+        program = dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # typeshed does not know that it takes None
+        return bool(call_function(dlsym(program, "prctl"), (option, value, 0, 0, 0)) == 0)
     except (ImportError, OSError, MemoryError):  # a Python without libffi has no _ctypes
         return False

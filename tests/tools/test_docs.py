@@ -17,7 +17,7 @@ from tests.tools import docs
 
 TEXTS = {page: page.read_text() for page in docs.PAGES}
 BLOCKS = docs.blocks()
-MEASURED = {"bench", "bench-labels", "bench-many", "bench-peers", "early", "versus"}  # written by other targets
+MEASURED = {"bench", "bench-labels", "bench-many", "bench-peers", "bench-ways", "early", "versus"}  # by other targets
 STEM = {page.stem: page for page in docs.PAGES}
 
 

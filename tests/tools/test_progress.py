@@ -29,9 +29,10 @@ TARGETS = {
     "simulate": "from tests.proofs import simulate; simulate.main(['--runs', '300', '--jobs', '2'])",
     "chaos": "from tests.proofs import chaos; sys.argv += ['--runs', '3', '--jobs', '2']; chaos.main()",
     "early": "from tests.tools import early; early.WINDOWS = 2; sys.argv += ['--runs', '2']; early.main()",
-    "bench": "from tests.tools.bench import __main__ as bench, floor, labels, many, peers\n"
+    "bench": "from tests.tools.bench import __main__ as bench, floor, labels, many, peers, ways\n"
     "for take in ('first_child', 'last_of_many', 'rss', 'rss_as_init', 'wake_ups', 'storm', 'stop_many'):\n"
     "    setattr(floor, take, lambda argv: 1.0)\n"
+    "ways.ways = lambda: [ways.Way('a', [], []), ways.Way('b', [], [])]\n"
     "peers.there = lambda: peers.PROGRAMS[:2]\n"
     "peers.figures = lambda program: {measure: 1.0 for table in peers.TABLES for measure in table}\n"
     "peers.wake_ups = lambda programs: {}\n"

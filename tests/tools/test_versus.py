@@ -95,7 +95,10 @@ CUT = [life("web", "SIGTERM", code=None), life("worker", "SIGTERM", code=None)]
 
 @pytest.mark.parametrize(
     ("story", "lives", "code"),
-    [("stop", WELL, 0), ("stop", WELL, 143), ("quit", WELL, 131), ("fails", THREE, 3), ("deaf", DEAF, 137)],
+    [
+        *[("stop", WELL, 0), ("stop", WELL, 143), ("quit", WELL, 131)],
+        *[("fails", THREE, 3), ("deaf", DEAF, 137), ("frozen", WELL, 0)],
+    ],
 )
 def test_all_is_well_if_all_were_asked_and_the_status_is_true(story: str, lives: list[Life], code: int) -> None:
     found = verdict(story, Run(lives, 0.4, code))
@@ -109,6 +112,7 @@ def test_all_is_well_if_all_were_asked_and_the_status_is_true(story: str, lives:
         ("fails", Run([UNASKED[0], THREE[1]], 0.1, 3), "web was killed without being asked"),
         ("stop", Run(CUT, 0.1, 143), "web and worker were killed before the 0.3 s that cleaning up takes were over"),
         ("deaf", Run([CUT[0], DEAF[1]], 0.1, 143), "web was killed before the 0.3 s that cleaning up takes were over"),
+        ("frozen", Run([WELL[0], UNASKED[1]], 2.0, 0), "worker was killed without being continued"),
         ("fails", Run(THREE, 0.4, 0), "exit 0, although worker exited 3"),
         ("oom", Run([WELL[0], life("worker", code=None)], 0.4, 0), "exit 0, although worker was killed"),
         ("done", Run(WELL, 0.4, 1), "exit 1, although nothing failed"),

@@ -12,7 +12,7 @@ import platform
 
 from tests.cast.harness import ROOT
 from tests.tools import docs
-from tests.tools.bench import floor, labels, many, peers, plot
+from tests.tools.bench import floor, labels, many, peers, plot, ways
 
 MOST = 5  # runs with a thousand commands, which take long
 
@@ -34,6 +34,7 @@ def main() -> None:
 
     programs, few = peers.there(), min(options.runs, MOST)
     texts = {"bench": block(options.runs, floor.table(options.runs))}
+    texts["bench-ways"] = block(options.runs, ways.table(options.runs))
     samples = peers.measured(programs, options.runs)
     texts["bench-peers"] = block(options.runs, *peers.tables(samples), *peers.missing())
     starts, stops = many.measured(programs, few)

@@ -99,6 +99,7 @@ def life_story(cell: Cell, life: Life) -> str:
             "killed, did not obey": "killed, after it did not obey",
             "cut off": "killed before it had cleaned up",
             "killed unasked": "killed without being asked",
+            "killed frozen": "killed without being continued",
         }
         words.append(f"{how[what]}, at {life.died:.2f} s")
     return f"{life.name}: {', '.join(words)}."

@@ -34,6 +34,7 @@ class Story:
     code: int = 0  # of the program that fails
     deaf: str = ""
     eats: str = ""
+    frozen: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -61,6 +62,15 @@ STORIES = [
         PLAIN,
         commands=("./web", "sh -c './worker; true'"),
         sends=TERM,
+    ),
+    Story(
+        "frozen",
+        "one is frozen",
+        "worker was stopped by SIGSTOP, as by a debugger, and PID 1 gets SIGTERM. Only a worker that gets SIGCONT can "
+        "clean up.",
+        PLAIN,
+        sends=TERM,
+        frozen="worker",
     ),
     Story(
         "daemon",
@@ -160,6 +170,16 @@ def honcho(directory: Path, commands: Sequence[str]) -> list[str]:
     return ["honcho", "start"]
 
 
+def circus(directory: Path, commands: Sequence[str]) -> list[str]:
+    head = "[circus]\nendpoint = ipc://endpoint\npubsub_endpoint = ipc://pubsub\n"
+    watchers = "".join(
+        f"\n[watcher:{'ab'[number]}]\ncmd = {command}\ngraceful_timeout = 2\n"
+        for number, command in enumerate(commands)
+    )
+    (directory / "circus.ini").write_text(head + watchers)
+    return ["circusd", "circus.ini"]
+
+
 def s6(directory: Path, commands: Sequence[str]) -> list[str]:
     """Service directories. The finish script stops the tree, as the one that s6-overlay documents for containers."""
     finish = "#!/bin/sh\n# $1 is the exit code, or 256 if signal $2 killed it\n"
@@ -207,6 +227,14 @@ INITS = [
         "10, the time that muinit has by default.",
         supervisord,
         ready="entered RUNNING state",
+    ),
+    Init(
+        "circus",
+        "circusd",
+        ("circusd", "--version"),
+        "A circus.ini. graceful_timeout=2 instead of 30, the time that muinit has by default.",
+        circus,
+        ready=" started",
     ),
     Init("honcho", "honcho", ("honcho", "version"), "A Procfile.", honcho, ready="started (pid="),
     Init(

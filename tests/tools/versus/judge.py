@@ -34,6 +34,8 @@ def fate(story: Story, init: Init, life: Life) -> str:
         return "out of memory"
     if life.signals and life.name == story.deaf:
         return "killed, did not obey"
+    if not life.signals and life.name == story.frozen:
+        return "killed frozen"
     return "cut off" if life.signals or init.asks(story, life.name) else "killed unasked"
 
 
@@ -42,6 +44,10 @@ def judge(story: Story, init: Init, run: Run) -> Verdict:
     fates = [(life.name, fate(story, init, life)) for life in run.lives]
     never = [name for name, what in fates if what == "killed unasked"]
     early = [name for name, what in fates if what == "cut off" and name != story.deaf]
+    frozen = [name for name, what in fates if what == "killed frozen"]
+    if frozen:
+        found.reasons.append(f"{names(frozen)} killed without being continued")
+        found.short.append(f"{len(frozen)} not continued")
     if never:
         found.reasons.append(f"{names(never)} killed without being asked")
         found.short.append(f"{len(never)} killed unasked")

@@ -21,7 +21,7 @@ from tests.tools.versus.field import PATH, Init, Story, prepare
 from tests.tools.versus.recorder import CUE
 
 GRACE = 10.0  # seconds that docker stop gives to PID 1
-GOES_ON = 4.0  # seconds after which an init that has done nothing will do nothing
+GOES_ON = 6.0  # seconds after which an init that has done nothing will do nothing; circus looks every 5
 TICK = 5  # milliseconds
 MEMORY = Path("/sys/fs/cgroup/memory")
 LIMIT = 48 * 2**20
@@ -185,6 +185,10 @@ def remove(cage: Path) -> None:
 def follow(story: Story, watch: Watch, ready: str) -> Run:
     """Give the cue, and watch until PID 1 is gone."""
     init = watch.init
+    if story.frozen:
+        frozen = watch.pid_of(story.frozen)
+        os.kill(frozen, signal.SIGSTOP)
+        wait_for(lambda: status(frozen)["State"].startswith("T"))
     start = time.monotonic()
     if story.sends:
         os.kill(init, story.sends)
