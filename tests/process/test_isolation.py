@@ -256,7 +256,7 @@ OURS_TO_LEAVE = {
     "PYTHONUSERBASE": "/nowhere",
     "PYTHONINSPECT": "1",
     "PYTHONOPTIMIZE": "2",
-    "PYTHONPYCACHEPREFIX": "/nowhere",
+    "PYTHONPYCACHEPREFIX": "/dev/null",  # nothing can be written there
     "PYTHONCASEOK": "1",
     "PYTHONCOERCECLOCALE": "0",
     "PYTHONPROFILEIMPORTTIME": "1",
