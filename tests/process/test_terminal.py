@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -216,8 +218,6 @@ def shell(screen: Callable[..., Screen]) -> Screen:
 
 
 def words(*commands: list[str]) -> str:
-    import shlex
-
     return " ".join("--- " + shlex.join(command) for command in commands)
 
 
@@ -239,6 +239,22 @@ def test_ctrl_z_suspends_commands_and_muinit_and_fg_resumes_both(shell: Screen) 
     shell.see("shell> ")
     shell.type("echo status $?\n")
     shell.see("status 3\r\n")
+
+
+def test_ctrl_z_does_not_suspend_the_labeller(shell: Screen) -> None:
+    shell.type(f"muinit --label {words(kid('A'))} --- --name b {shlex.join(kid('B', 'CONT=say'))}\n")
+    pids = [int(shell.see(r"(A|b \| B) ready (\d+)\r\n")[2]) for _ in range(2)]
+    init = int(status(pids[0])["PPid"])
+    (labeller,) = {*map(int, Path(f"/proc/{init}/task/{init}/children").read_text().split())} - {*pids}
+    shell.type("\x1a")
+    shell.see("shell> ")
+    for pid in [*pids, init]:
+        wait_for(lambda pid=pid: status(pid)["State"].startswith("T"))
+    assert status(labeller)["State"].startswith("S")
+    shell.type("fg\n")
+    shell.see(r"b \| B CONT\r\n")
+    os.kill(init, signal.SIGTERM)
+    shell.see("shell> ")
 
 
 def test_bg_resumes_the_commands_without_the_terminal(shell: Screen) -> None:
