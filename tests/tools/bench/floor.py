@@ -13,7 +13,9 @@ from statistics import median
 from typing import NamedTuple
 
 from tests.cast.harness import AS_INIT, wait_for
-from tests.tools.bench.field import PYTHON, VENV
+from tests.tools.bench import peers
+from tests.tools.bench.field import PYTHON, VENV, Program
+from tests.tools.bench.running import SETTLED, running
 from tests.tools.progress import Count, progress
 
 MUINIT = [str(VENV / "bin/muinit"), "-q"]
@@ -34,6 +36,15 @@ try:
         os.wait()
 except ChildProcessError:
     pass
+"""
+
+SPAWN_AND_FORWARD = """
+import os, signal
+signals = [signal.SIGUSR1, signal.SIGTERM]
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+pid = os.posix_spawnp("./command", ["./command"], os.environ)
+while True:
+    os.kill(pid, signal.sigwait(signals))
 """
 
 
@@ -124,6 +135,13 @@ def caught(pid: int) -> str:
     return next(line for line in lines if line.startswith("SigCgt")).split()[1]
 
 
+def forwarded(argv: list[str]) -> float:
+    """Milliseconds until a command has a signal that was sent to the program, which runs as PID 1."""
+    with running(Program(argv[0], "", lambda *_: argv), peers.HEAR) as it:
+        time.sleep(SETTLED)
+        return median(peers.forwards(it))
+
+
 class Row(NamedTuple):
     """What is measured, how often, and with which programs: floor, muinit, and tini if installed; or muinit alone."""
 
@@ -145,14 +163,17 @@ def rows(runs: int) -> list[Row]:
 
     as_init = [[*AS_INIT, *argv] for argv in each(*STAMP)]
     both = [floor(*many), muinit(*many)]
+    forwards = [[*FLOOR, SPAWN_AND_FORWARD], [*MUINIT, "-s", "USR1", "---", "./command"]]
+    forwards += [[*TINI, "./command"]] if has_tini else []
     return [
-        Row("first child started after, as PID 1", " ms", "1.5", first_child, as_init, 4 * runs),
-        Row("first child started after", " ms", "1.5", first_child, each(*STAMP), 4 * runs),
+        Row("first child started after, as PID 1", " ms", "1.05", first_child, as_init, 4 * runs),
+        Row("first child started after", " ms", "1.2", first_child, each(*STAMP), 4 * runs),
         Row(f"last of {COMMANDS} commands started after, as PID 1", " ms", "1.5", last_of_many, both, runs),
         Row("resident memory, as PID 1", " MiB", "1.5", rss_as_init, each(*ASLEEP), runs),
         Row("resident memory", " MiB", "1.5", rss, each(*ASLEEP), runs),
         Row("idle wake-ups a second", "", "0", wake_ups, each(*ASLEEP), 1),
         Row(f"whole run with {ORPHANS} orphans, as PID 1", " ms", "1.2", storm, [floor(storms), muinit(storms)], runs),
+        Row("a signal forwarded after, as PID 1", " ms", "1.5 x tini", forwarded, forwards, runs),
         Row(f"{COMMANDS} commands stopped after", " ms", "", stop_many, [muinit(*many)], runs),
     ]
 
@@ -165,7 +186,7 @@ def measure(row: Row, count: Count) -> list[float]:
 
 def cells(row: Row, figures: list[float]) -> list[str]:
     """A row of the table: floor, muinit, ratio, bound, tini."""
-    shown = [f"{figure:.1f}{row.unit}" for figure in figures]
+    shown = [f"{figure:.{1 if figure >= 1 or not figure else 3}f}{row.unit}" for figure in figures]
     if len(figures) == 1:
         return [row.words, "", *shown, "", row.bound, ""]
     ratio = f"**{figures[1] / figures[0]:.2f}**" if figures[0] else ""
