@@ -52,29 +52,29 @@ class Running:
         self._gate.close()
 
     def own(self) -> list[int]:
-        """The pids of its processes that are no commands.."""
+        """The pids of its processes that are no commands."""
         return [pid for pid in tree(self.init) if name_of(pid) not in ("command", "sleep")]
 
     def resident(self) -> float:
         """MiB resident of all its own processes."""
-        return self._added(r"(?m)^VmRSS:\s+(\d+)", "status")
+        return self._sum(r"(?m)^VmRSS:\s+(\d+)", "status") / 1024
 
     def proportional(self) -> float:
         """The same, but what several processes share is divided between them (PSS)."""
-        return self._added(r"(?m)^Pss: +(\d+)", "smaps_rollup")
+        return self._sum(r"(?m)^Pss: +(\d+)", "smaps_rollup") / 1024
 
     def wake_ups(self) -> int:
         """How often its own threads have gone to sleep so far."""
-        return int(self._added(r"(?m)^voluntary_ctxt_switches:\s+(\d+)", "task/*/status") * 1024)
+        return self._sum(r"(?m)^voluntary_ctxt_switches:\s+(\d+)", "task/*/status")
 
     def cpu(self) -> float:
         """Seconds that its own threads have run so far."""
-        files = [file for pid in self.own() for file in Path(f"/proc/{pid}").glob("task/*/schedstat")]
-        return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+        return self._sum(r"^(\d+)", "task/*/schedstat") / 1e9
 
-    def _added(self, pattern: str, file: str) -> float:
+    def _sum(self, pattern: str, file: str) -> int:
+        """The sum of the numbers that match, in the files of this name in /proc, of all its own processes."""
         texts = [path.read_text() for pid in self.own() for path in Path(f"/proc/{pid}").glob(file)]
-        return sum(int(size) for text in texts for size in re.findall(pattern, text)) / 1024
+        return sum(int(number) for text in texts for number in re.findall(pattern, text))
 
     def forward(self) -> float:
         """Milliseconds from a signal to the program until its command has it."""
