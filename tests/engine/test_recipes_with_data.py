@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -120,3 +121,63 @@ def test_the_last_task_is_finished_during_a_stop(start: Start) -> None:
         assert answer.result() == "42\n"
         assert it.end() == 0
         assert "SIGKILL" not in it.said
+
+
+# Postfix beside an app
+
+# Its last words are a mail.
+MAIL_APP = """\
+#!/usr/bin/env python3
+import signal, smtplib, sys
+
+def stop(*_):
+    with smtplib.SMTP("localhost") as server:
+        server.sendmail("app@example.com", ["you@example.com"], "Subject: last words\\n\\nThe end.\\n")
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, stop)
+smtplib.SMTP("localhost").quit()
+print("app started", flush=True)
+while True:
+    signal.pause()
+"""
+# The server of the provider. It says the subject of a mail, and accepts the mail when the test says so.
+PROVIDER = """\
+import socket, sys
+server = socket.create_server(("127.0.0.2", 587))
+print("listening", flush=True)
+server.settimeout(20)
+one = server.accept()[0].makefile("rwb", buffering=0)
+one.write(b"220 provider\\r\\n")
+for line in one:
+    if line == b"DATA\\r\\n":
+        one.write(b"354 go on\\r\\n")
+        mail = [*iter(one.readline, b".\\r\\n")]
+        print([line.decode().strip() for line in mail if line.startswith(b"Subject: ")], flush=True)
+        sys.stdin.readline()
+    one.write(b"250 OK\\r\\n")
+"""
+
+
+def test_the_last_mail_is_passed_on_during_a_stop(start: Start) -> None:
+    """The container ends with Postfix, too."""
+    with start("mail", {"app": MAIL_APP}, "--add-host=smtp.example.com:127.0.0.2", "--env=MUINIT_OPTIONS=-v") as it:
+        wait_for(lambda: "app started" in it.said)
+        argv = it.enter("/usr/bin/env", "python3", "-I", "-c", PROVIDER)
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as provider:
+            assert provider.stdin is not None
+            assert provider.stdout is not None
+            assert provider.stdout.readline() == "listening\n"
+            it.kill("TERM")
+            assert provider.stdout.readline() == "['Subject: last words']\n"
+            wait_for(lambda: re.search(r"\(app .*\) exited 0", it.said))
+            provider.stdin.write("accept it\n")
+            provider.stdin.flush()
+            assert it.end() == 0
+        assert "SIGKILL" not in it.said
+        it.start()
+        wait_for(lambda: it.said.count("app started") == 2)
+        assert not it.execute("postqueue", "-j")
+        it.execute("sh", "-c", "kill -KILL $(cat /var/spool/postfix/pid/master.pid)")
+        assert it.end() == 137
+        assert "(relay) exited 137" in it.last_line
