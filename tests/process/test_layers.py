@@ -135,6 +135,8 @@ def test_what_the_running_init_loads(options: list[str]) -> None:
         "argparse",
         "asyncio",
         "dataclasses",
+        "dis",  # which only the real `inspect` imports
+        "linecache",  # and this only the real `traceback`
         "jinja2",
         "muinit.show",
         "signal",
