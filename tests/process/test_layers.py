@@ -171,6 +171,21 @@ def test_nothing_slow_is_loaded_before_the_first_child(options: list[str]) -> No
     assert {module for module in modules if module.startswith("statechart")} == READ_FIRST
 
 
+@pytest.mark.parametrize("use", ["import inspect", "import inspect\ninspect.isclass", "from inspect import isclass"])
+def test_a_postponed_module_is_loaded_when_it_is_used(use: str) -> None:
+    """And one that was loaded before is left alone."""
+    script = (
+        "import json, sys; from muinit.postponed import postpone; postpone('inspect', 'json')\n"
+        f"{use}\n"
+        "print('dis' in sys.modules)\n"
+        "from inspect import isclass\n"
+        "assert isclass(int) and isclass is sys.modules['inspect'].isclass\n"
+        "assert json is sys.modules['json']"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == f"{'isclass' in use}\n"
+
+
 def test_signals_are_blocked_on_the_first_line() -> None:
     body = ast.parse((ROOT / "muinit/__main__.py").read_text()).body
     assert isinstance(body[0], ast.Expr)  # the docstring
