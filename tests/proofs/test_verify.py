@@ -186,6 +186,7 @@ def test_a_violation_is_printed_with_its_history(monkeypatch: pytest.MonkeyPatch
     assert [line.split()[2] for line in history] == ["[*]", "RUNNING", "DRAINING"]
 
 
+@pytest.mark.xdist_group("rows")  # so that KNOWN is filled once
 @pytest.mark.parametrize("row", ROWS, ids=title)
 def test_every_mutant_of_the_row_is_caught(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row cannot be removed, and its guard, destination and actions cannot be altered, without a violation."""
@@ -199,6 +200,7 @@ def test_every_mutant_of_the_row_is_caught(row: Row, monkeypatch: pytest.MonkeyP
     assert survivors == {each for each in known if each.startswith(f"{title(row)}:")}
 
 
+@pytest.mark.xdist_group("rows")  # so that KNOWN is filled once
 @pytest.mark.parametrize("setup", BOUND[:5], ids=str)
 def test_what_is_computed_once_is_what_the_machine_decides(setup: Setup) -> None:
     """Whichever cell is computed anew, the search finds the same, also after it has seen altered tables."""
