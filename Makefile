@@ -21,9 +21,9 @@ help: ## list the targets
 demo: $(READY) ## run muinit on two real programs, and explain what it did
 	@$(BIN)/python -m tests.tools.demo
 
+# Two cores have work for three: some tests only wait. Byte code that is not kept would be compiled at each start.
 test: $(PICTURES) daemons mermaid ## run the tests
-	$(BIN)/python -m pytest -m 'not proof and not engine' -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
-	$(BIN)/python -m pytest -m proof -n 2 $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -m 'not engine' -n 3 --dist loadgroup --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: $(VENV)/lint.group ## check style and spelling
 	$(BIN)/ruff check .

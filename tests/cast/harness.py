@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,10 +206,10 @@ def tagged(tag: str) -> list[int]:
 
 def environment(pid: int) -> bytes:
     """The environment of a process at its start. If its first thread has ended, only the other threads show it."""
-    for pattern in (f"/proc/{pid}/environ", f"/proc/{pid}/task/*/environ"):
-        for path in glob(pattern):
-            with suppress(OSError):
-                if data := Path(path).read_bytes():
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/environ", "rb", buffering=0) as file:
+                if data := file.read():
                     return data
     return b""
 

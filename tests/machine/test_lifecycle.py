@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations, product
 
 import pytest
 
@@ -248,3 +249,54 @@ def test_a_code_that_means_success_is_an_end_with_0() -> None:
     assert play(run, CommandEnded((0, Ending(9)))) == [()]
     started = Lifecycle([Command(["job"], None, may_end=True, success=[127]), Command(["web"], 101)], (TERM, KILL), 2.0)
     assert play(started, CommandEnded((0, Ending(127, failure="was not found")))) == [STOP_ALL]
+
+
+# Which codes count, and whose is the exit status
+
+
+@pytest.mark.parametrize("code", range(256))
+def test_each_code_passes_and_counts_as_0_if_it_is_named(code: int) -> None:
+    for success in ((), (code,), (code - 1, code + 1)):
+        run = Lifecycle([Command(["a"], 100, success=success)], (15, 9), 2.0)
+        run.handle(CommandEnded((0, Ending(code))))
+        run.handle(Drained())
+        assert run.code == (0 if code in success else code)
+
+
+ENDINGS = [Ending(0), Ending(3), Ending(143, 15), Ending(143), Ending(137, 9)]
+
+
+def by_hand(policy: str, ended: list[tuple[Ending, bool]], first_step: int) -> int:
+    """The exit status, stated a second time: of endings in order, each with whether that command may end.
+
+    The command at `first_step` began the stop; what muinit sent after it, SIGTERM, was its own initiative.
+    """
+    for place, (ending, may_end) in enumerate(ended):
+        ours = place > first_step and ending.code == 143
+        if policy == "first-failed" and ending.code and not ours:
+            return ending.code
+        if policy == "original" and ending.code:
+            return ending.code
+        if policy == "first-ended" and (ending.code or not may_end):
+            return ending.code
+    return 0
+
+
+@pytest.mark.parametrize("policy", ["first-failed", "first-ended", "original"])
+def test_each_policy_in_every_history_of_two_and_three(policy: str) -> None:
+    tried = 0
+    for count in (2, 3):
+        for order in permutations(range(count)):
+            for endings in product(ENDINGS, repeat=count):
+                for roles in product((False, True), repeat=count):
+                    run = Lifecycle(
+                        [Command([str(n)], 100 + n, may_end=roles[n]) for n in range(count)], (15, 9), 2.0, policy
+                    )
+                    for index in order:
+                        run.handle(CommandEnded((index, endings[index])))
+                    run.handle(Drained())
+                    ended = [(endings[index], roles[index]) for index in order]
+                    stops = (n for n, (ending, may_end) in enumerate(ended) if ending.code or not may_end)
+                    assert run.code == by_hand(policy, ended, next(stops, count)), (policy, order, endings, roles)
+                    tried += 1
+    assert tried > 5000

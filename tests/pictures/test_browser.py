@@ -25,7 +25,11 @@ from tests.conftest import need, program
 from tests.pictures.browser import RUNS, Seen, chromium, seen, why_no_chromium
 from tests.pictures.test_timeline import hostile
 
-pytestmark = pytest.mark.timeout(240)  # a Chromium that was just installed starts slowly
+pytestmark = [
+    pytest.mark.no_cover,
+    pytest.mark.xdist_group("browser"),  # one Chromium for all
+    pytest.mark.timeout(240),  # one that was just installed starts slowly
+]
 NAMES = [*RUNS, "cut"]
 NEAR = 1.0  # pixels
 

@@ -23,7 +23,10 @@ from statechart.traces.replay import replay
 from statechart.words.phrases import guarded
 from tests.pictures.played import Directly, FromData, history
 
-pytestmark = pytest.mark.timeout(240)  # with coverage, some 15,000 answers take a while on a busy machine
+pytestmark = [
+    pytest.mark.xdist_group("play"),  # the data is computed once for all
+    pytest.mark.timeout(240),  # some 15,000 answers take a while on a busy machine, and longer with coverage
+]
 MEBIBYTE = 1 << 20
 HISTORIES = 150
 SOME = ["", "-k HUP@tree,KILL -t 0.5", "-k KILL:0,INT:90,KILL:0", "-k KILL -t inf", "-k INT,TERM -t 4000"]
@@ -42,6 +45,7 @@ def data_of(words: str) -> Any:
     return json.loads(json.dumps(game_of(words).data()))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("words", SOME)
 def test_the_data_says_what_the_machine_does(words: str) -> None:
     game, data = game_of(words), data_of(words)
@@ -52,6 +56,7 @@ def test_the_data_says_what_the_machine_does(words: str) -> None:
             assert played.take(happening.name, moment.at) == moment, f"seed {seed}"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("words", SOME)
 def test_the_trace_of_a_history_is_accepted_by_replay(words: str) -> None:
     game, header = game_of(words), data_of(words)["header"]
@@ -97,6 +102,7 @@ def test_names_of_happenings_are_fit_for_links() -> None:
     assert "web-dies-of-SIGRTMIN+6" in names
 
 
+@pytest.mark.no_cover
 def test_the_page_is_small_and_needs_nothing_else() -> None:
     text, _ = page.play(game_of(""))
     answers = sum(map(len, data_of("")["moves"])) // 3

@@ -25,7 +25,11 @@ from tests.pictures.played import NANO, Moment, history
 from tests.pictures.test_browser import CONTRASTS
 from tests.pictures.test_play import game_of
 
-pytestmark = pytest.mark.timeout(240)  # a Chromium that was just installed starts slowly
+pytestmark = [
+    pytest.mark.no_cover,
+    pytest.mark.xdist_group("played"),  # one Chromium for all
+    pytest.mark.timeout(240),  # one that was just installed starts slowly
+]
 HISTORIES = 12
 COPY = {"permissions": ["clipboard-read", "clipboard-write"]}
 

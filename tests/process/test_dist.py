@@ -21,6 +21,7 @@ import tests.process.test_isolation as isolation
 from tests.cast.harness import AS_INIT, MUINIT, ROOT, Run, kid
 from tests.release import pyz
 
+pytestmark = pytest.mark.xdist_group("dist")  # muinit.pyz is built once for all
 SITE = Path(transitions.__file__).parent.parent
 EPOCH = 1_700_000_000
 SHOWN = [["--help"], ["--version"], *([f"--diagram={drawn}"] for drawn in ("mermaid", "dot", "table"))]

@@ -7,14 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import permutations, product
 from pathlib import Path
 
 import pytest
 
 from muinit import signals
-from statechart.events import CommandEnded, Drained, Ending
-from statechart.lifecycle import Command, Lifecycle
 from tests.cast import traces
 from tests.cast.harness import KID, MUINIT, PATIENCE, Run, kid, kill_all, wait_for
 
@@ -162,15 +159,6 @@ def test_a_parent_that_died_before_is_noticed() -> None:
 # Exit status
 
 
-@pytest.mark.parametrize("code", range(256))
-def test_each_code_passes_and_counts_as_0_if_it_is_named(code: int) -> None:
-    for success in ((), (code,), (code - 1, code + 1)):
-        run = Lifecycle([Command(["a"], 100, success=success)], (15, 9), 2.0)
-        run.handle(CommandEnded((0, Ending(code))))
-        run.handle(Drained())
-        assert run.code == (0 if code in success else code)
-
-
 @pytest.mark.parametrize(
     ("options", "command", "code"),
     [
@@ -205,45 +193,6 @@ def test_what_muinit_itself_says_is_never_success(run: Start) -> None:
         it.signal(signal.SIGTERM)
         assert it.process.wait(PATIENCE) == 1
         kill_all(it.survivors())
-
-
-ENDINGS = [Ending(0), Ending(3), Ending(143, 15), Ending(143), Ending(137, 9)]
-
-
-def by_hand(policy: str, ended: list[tuple[Ending, bool]], first_step: int) -> int:
-    """The exit status, stated a second time: of endings in order, each with whether that command may end.
-
-    The command at `first_step` began the stop; what muinit sent after it, SIGTERM, was its own initiative.
-    """
-    for place, (ending, may_end) in enumerate(ended):
-        ours = place > first_step and ending.code == 143
-        if policy == "first-failed" and ending.code and not ours:
-            return ending.code
-        if policy == "original" and ending.code:
-            return ending.code
-        if policy == "first-ended" and (ending.code or not may_end):
-            return ending.code
-    return 0
-
-
-@pytest.mark.parametrize("policy", ["first-failed", "first-ended", "original"])
-def test_each_policy_in_every_history_of_two_and_three(policy: str) -> None:
-    tried = 0
-    for count in (2, 3):
-        for order in permutations(range(count)):
-            for endings in product(ENDINGS, repeat=count):
-                for roles in product((False, True), repeat=count):
-                    run = Lifecycle(
-                        [Command([str(n)], 100 + n, may_end=roles[n]) for n in range(count)], (15, 9), 2.0, policy
-                    )
-                    for index in order:
-                        run.handle(CommandEnded((index, endings[index])))
-                    run.handle(Drained())
-                    ended = [(endings[index], roles[index]) for index in order]
-                    stops = (n for n, (ending, may_end) in enumerate(ended) if ending.code or not may_end)
-                    assert run.code == by_hand(policy, ended, next(stops, count)), (policy, order, endings, roles)
-                    tried += 1
-    assert tried > 5000
 
 
 def test_the_policy_is_that_of_the_command_line() -> None:

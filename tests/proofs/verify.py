@@ -748,9 +748,25 @@ class Found(NamedTuple):
     violation: Violation | None = None
 
 
+class Outcome(NamedTuple):
+    """What came of one event in one state."""
+
+    event: Event
+    stray: bool
+    broken: str  # the first property that does not hold, or ""
+    checked: tuple[str, ...]  # the properties that had an answer
+    key: object  # what distinguishes the state that it leads to; None for a stray, which leads nowhere
+    kept: Saved
+    now: World
+
+
+Outcomes = Callable[[Setup, Lifecycle, Saved, World], Iterable[Outcome]]
+
+
 def take(setup: Setup, run: Lifecycle, saved: Saved, world: World, event: Event, *, stray: bool) -> Move:
     """Put the run into this state, and hand it one event."""
     put_back(run, saved)
+    run.arc = None  # if no row is taken, `handle` shall notice it, and not return the row of an earlier event
     run.killed = []
     looks = run.can_ask_late
     effects: tuple[Effect, ...] = ()
@@ -763,7 +779,38 @@ def take(setup: Setup, run: Lifecycle, saved: Saved, world: World, event: Event,
     return Move(setup, event, stray, saved, world, looks, run, save(run), now, effects, error)
 
 
-def explore(setup: Setup) -> Found:
+def events(setup: Setup, world: World, state: State) -> Iterator[tuple[Event, bool]]:
+    """All events that are handed to the machine in this state, each with whether it is a stray."""
+    for event in strays(setup, world, state):
+        yield event, True
+    if state is not State.EXITED:
+        for event in possible(setup, world):
+            yield event, False
+
+
+def outcome(setup: Setup, run: Lifecycle, saved: Saved, world: World, event: Event, *, stray: bool) -> Outcome:
+    """Hand this event to the machine, and check every property, up to the first that does not hold."""
+    move = take(setup, run, saved, world, event, stray=stray)
+    checked = []
+    broken = ""
+    for holds in IN_EXITED if saved[0] is State.EXITED else PROPERTIES:
+        answer = holds(move)
+        if answer is not None:
+            checked.append(holds.__name__)
+            if not answer:
+                broken = holds.__name__
+                break
+    leads_to = None if stray or broken else key(run, move.now)
+    return Outcome(event, stray, broken, tuple(checked), leads_to, move.kept, move.now)
+
+
+def outcomes(setup: Setup, run: Lifecycle, saved: Saved, world: World) -> Iterator[Outcome]:
+    """What comes of each event in this state."""
+    for event, stray in events(setup, world, saved[0]):
+        yield outcome(setup, run, saved, world, event, stray=stray)
+
+
+def explore(setup: Setup, outcomes: Outcomes = outcomes) -> Found:
     """Visit every state that can be reached, and check every property for every event in it."""
     run, start = begin(setup), World(tuple(() if n < setup.started else None for n in range(setup.commands)))
     nodes: list[tuple[Saved, World]] = [(save(run), start)]
@@ -771,46 +818,43 @@ def explore(setup: Setup) -> Found:
     sources: list[set[int]] = [set()]  # for each node, the nodes that lead to it
     came: list[tuple[int, Event]] = []  # for each node but the first, from which node it was found, and by which event
     exits: set[int] = set()
-    checked: Counter[str] = Counter()
+    answers: Counter[tuple[str, ...]] = Counter()  # how often the same properties were checked together
     transitions = 0
+
+    def found(violation: Violation | None = None) -> Found:
+        checked: Counter[str] = Counter()
+        for names, times in answers.items():
+            checked.update(dict.fromkeys(names, times))
+        return Found(len(nodes), transitions, checked, violation)
 
     def broken(name: str, node: int, *last: Event) -> Found:
         history = list(last)
         while node:
             node, event = came[node - 1]
             history.insert(0, event)
-        return Found(len(nodes), transitions, checked, Violation(name, setup, history))
+        return found(Violation(name, setup, history))
 
     for number, (saved, world) in enumerate(nodes):  # the list grows while we walk it
-        exited = saved[0] is State.EXITED
-        if exited:
+        if saved[0] is State.EXITED:
             exits.add(number)
-        events = [(event, True) for event in strays(setup, world, saved[0])]
-        if not exited:
-            events += [(event, False) for event in possible(setup, world)]
-        for event, stray in events:
-            move = take(setup, run, saved, world, event, stray=stray)
+        for it in outcomes(setup, run, saved, world):
             transitions += 1
-            for holds in IN_EXITED if exited else PROPERTIES:
-                answer = holds(move)
-                if answer is not None:
-                    checked[holds.__name__] += 1
-                    if not answer:
-                        return broken(holds.__name__, number, event)
-            if not stray:
-                found = key(run, move.now)
-                target = numbers.setdefault(found, len(nodes))
+            answers[it.checked] += 1
+            if it.broken:
+                return broken(it.broken, number, it.event)
+            if not it.stray:
+                target = numbers.setdefault(it.key, len(nodes))
                 if target == len(nodes):
-                    nodes.append((move.kept, move.now))
+                    nodes.append((it.kept, it.now))
                     sources.append(set())
-                    came.append((number, event))
+                    came.append((number, it.event))
                 sources[target].add(number)
 
     reached = exit_is_always_in_reach(exits, sources)
-    checked[exit_is_always_in_reach.__name__] += len(nodes)
+    answers[(exit_is_always_in_reach.__name__,)] += len(nodes)
     if len(reached) < len(nodes):
         return broken(exit_is_always_in_reach.__name__, min(set(range(len(nodes))) - reached))
-    return Found(len(nodes), transitions, checked)
+    return found()
 
 
 # The report
