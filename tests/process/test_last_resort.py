@@ -479,13 +479,13 @@ def test_without_ctypes_there_is_the_warning(error: str) -> None:
         ("m.parse", "--no-such-option"),
         ("m._open_trace", "--trace-file run.jsonl"),
         ("m._show", "--help"),
-        ("termination.TerminationLog.__init__", "--termination-log=log"),
-        ("termination.TerminationLog.__init__", "--termination-log=log --no-such-option"),
+        ("termination.TerminationLog.__init__", "--termination-log={log}"),
+        ("termination.TerminationLog.__init__", "--termination-log={log} --no-such-option"),
     ],
 )
 def test_an_internal_error_before_anything_was_started(place: str, options: str, tmp_path: Path) -> None:
     """While the command line is read, while a mistake in it is reported, and while files are opened."""
     bug = f"from muinit import termination\ndef bug(*_): raise RuntimeError('a bug')\n{place} = bug"
-    with Broken(bug, ["touch", str(tmp_path / "started")], options=options) as it:
+    with Broken(bug, ["touch", str(tmp_path / "started")], options=options.format(log=tmp_path / "log")) as it:
         it.end_with("RuntimeError: a bug")
     assert not (tmp_path / "started").exists()
