@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache, partial
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.cast.harness import AS_INIT, Run
 
-settings.register_profile("muinit", deadline=None)  # on a busy machine an example may take any time
+# On a busy machine an example may take any time.
+settings.register_profile("muinit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("muinit")
 
 COVERED = ("machine", "pictures", "tools")  # the folders with tests that run `statechart` in their own process
@@ -23,15 +25,23 @@ PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"  # on Debian the PATH of ordinary
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the proofs first, because they take longest: no core shall wait for one at the end.
-
-    Coverage is measured only where it can find something: it more than halves the speed of proofs, and of tests that
-    look for processes in /proc.
-    """
+    """Run the proofs first, because they take longest: no core shall wait for one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("proof") is None)
-    for item in items:
-        if item.get_closest_marker("proof") or item.path.parent.name not in COVERED:
-            item.add_marker("no_cover")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure coverage only where it can find something: it makes Python two to three times slower.
+
+    The marker `no_cover` of pytest-cov stops only one of the two coverages that pytest-cov starts in each worker.
+    """
+    tracer = sys.gettrace()
+    if item.get_closest_marker("proof") or item.get_closest_marker("no_cover") or item.path.parent.name not in COVERED:
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 @cache

@@ -247,6 +247,12 @@ def test_any_line_is_an_error_or_can_be_replayed_and_drawn(number: int, data: st
         replay.replay(found)
 
 
+def test_a_trace_with_a_gap_is_replayed_up_to_the_gap() -> None:
+    lines = recorded()
+    with pytest.raises(TraceError, match=r"^line 3: 12 lines were dropped here, so what follows cannot be replayed$"):
+        replay.replay(read([*lines[:2], '{"dropped":12}\n', *lines[2:]]))
+
+
 # python -m statechart replay
 
 

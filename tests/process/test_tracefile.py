@@ -17,7 +17,7 @@ import pytest
 
 from muinit.tracefile import TraceFile
 from statechart.chart import State
-from statechart.traces.read import TraceError, read
+from statechart.traces.read import read
 from statechart.traces.replay import replay
 from tests.cast import traces
 from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, Run, kid, wait_for
@@ -460,15 +460,6 @@ def test_an_end_that_cannot_be_written_is_reported() -> None:
         assert it.err == "muinit: warning: cannot write the end of the trace: its reader is too slow; use a file\n"
     os.close(reader)
     os.close(writer)
-
-
-def test_a_trace_with_a_gap_is_replayed_up_to_the_gap(tmp_path: Path) -> None:
-    path = tmp_path / "run.jsonl"
-    with Run(kid("A", "exit 3"), kid("B"), options=f"-q --trace-file {path}") as it:
-        assert it.end() == 3
-    lines = path.read_text().splitlines(keepends=True)
-    with pytest.raises(TraceError, match=r"^line 3: 12 lines were dropped here, so what follows cannot be replayed$"):
-        replay(read([*lines[:2], '{"dropped":12}\n', *lines[2:]]))
 
 
 # Bad input
