@@ -126,7 +126,7 @@ def table(*rows: list[str]) -> str:
 
 def price() -> str:
     """What a user compares first: some cells of the measurements."""
-    lines = [line.strip("| ").split(" | ") for line in written("bench-peers").splitlines() if line.startswith("| ")]
+    lines = [line[2:-2].split(" | ") for line in written("bench-peers").splitlines() if line.startswith("| ")]
     head: list[str] = []
     cells: dict[str, dict[str, str]] = {}
     for name, *row in lines:  # of both tables
