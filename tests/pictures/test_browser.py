@@ -26,7 +26,7 @@ from tests.pictures.browser import RUNS, Seen, chromium, seen, why_no_chromium
 from tests.pictures.test_timeline import hostile
 
 pytestmark = [
-    pytest.mark.no_cover,
+    pytest.mark.untraced,
     pytest.mark.xdist_group("browser"),  # one Chromium for all
     pytest.mark.timeout(240),  # one that was just installed starts slowly
 ]

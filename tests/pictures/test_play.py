@@ -45,7 +45,7 @@ def data_of(words: str) -> Any:
     return json.loads(json.dumps(game_of(words).data()))
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @pytest.mark.parametrize("words", SOME)
 def test_the_data_says_what_the_machine_does(words: str) -> None:
     game, data = game_of(words), data_of(words)
@@ -56,7 +56,7 @@ def test_the_data_says_what_the_machine_does(words: str) -> None:
             assert played.take(happening.name, moment.at) == moment, f"seed {seed}"
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @pytest.mark.parametrize("words", SOME)
 def test_the_trace_of_a_history_is_accepted_by_replay(words: str) -> None:
     game, header = game_of(words), data_of(words)["header"]
@@ -102,7 +102,7 @@ def test_names_of_happenings_are_fit_for_links() -> None:
     assert "web-dies-of-SIGRTMIN+6" in names
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_the_page_is_small_and_needs_nothing_else() -> None:
     text, _ = page.play(game_of(""))
     answers = sum(map(len, data_of("")["moves"])) // 3

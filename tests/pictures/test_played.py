@@ -26,7 +26,7 @@ from tests.pictures.test_browser import CONTRASTS
 from tests.pictures.test_play import game_of
 
 pytestmark = [
-    pytest.mark.no_cover,
+    pytest.mark.untraced,
     pytest.mark.xdist_group("played"),  # one Chromium for all
     pytest.mark.timeout(240),  # one that was just installed starts slowly
 ]

@@ -14,7 +14,7 @@ from tests.cast.harness import ROOT
 from tests.tools import docs
 from tests.tools.bench import floor, labels, many, peers, plot, ways
 
-MOST = 5  # runs with a thousand commands, which take long
+MOST = 3  # runs with a thousand commands, which take long
 
 
 def main() -> None:
