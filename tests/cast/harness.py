@@ -25,6 +25,7 @@ KID = [sys.executable, "-I", "-S", str(ROOT / "tests/cast/kid.py")]
 UNSHARE = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
 AS_INIT = [*UNSHARE, "--pid", "--fork", "--kill-child", "--mount-proc"]
 PATIENCE = 20.0  # seconds; only a broken run takes this long
+LOOKS = 5  # in a row that find no process alive
 
 # The processes that we start inherit which signals are ignored or blocked, so nothing may be. `nohup` ignores SIGHUP. A
 # shell without job control ignores SIGINT and SIGQUIT in its background jobs. Python itself ignores SIGPIPE and
@@ -66,7 +67,8 @@ class Run:
 
     def __exit__(self, kind: object, *_: object) -> None:
         left = self.survivors()
-        kill_all(left)
+        if left or kind is not None:
+            self.clear()
         self.process.wait(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -153,6 +155,16 @@ class Run:
 
     def survivors(self) -> list[int]:
         return [pid for pid in tagged(self.tag) if alive(status(pid))]
+
+    def clear(self) -> None:
+        """Leave nothing alive. A process that keeps forking and exiting may be missed, so look several times."""
+        deadline = time.monotonic() + PATIENCE
+        unseen = 0
+        while unseen < LOOKS:
+            left = self.survivors()
+            assert time.monotonic() < deadline, f"cannot be killed: {left}"
+            kill_all(left)
+            unseen = 0 if left else unseen + 1
 
     def end(self) -> int:
         """Wait until muinit exits, and return its exit status as a shell gives it. Nothing may be alive by then."""

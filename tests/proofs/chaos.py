@@ -34,7 +34,7 @@ from typing import IO, Any, NamedTuple
 
 from muinit import signals
 from tests.cast import traces
-from tests.cast.harness import ROOT, Run, kill_all, status, tagged
+from tests.cast.harness import ROOT, Run, status, tagged
 from tests.conftest import why_no_namespace
 from tests.proofs.edges import EDGES, ROWS
 from tests.tools.progress import progress
@@ -44,7 +44,6 @@ Node = tuple[str, dict[int, Acts], Acts]
 
 TREE = [sys.executable, "-I", "-S", str(ROOT / "tests/cast/tree.py")]
 SCRIPT = 0.25  # seconds from the opening of the gate to our SIGTERM
-LOOKS = 5  # in a row that find no process alive
 STALL = 0.5  # seconds; if muinit wakes this much later than it asked, the machine did not let it run
 MARGIN = 20.0  # seconds beyond the time of the steps, for a busy machine
 NOT_FOUND = ["muinit-no-such-program"]
@@ -384,7 +383,7 @@ def play(seed: int, *, pid1: bool) -> Result:
                     # PID 1 ends after all others in its namespace. So whatever is left counts as born long before.
                     left = [(pid, -1 if pid1 else birth(pid) - start) for pid in it.survivors()]
                 finally:
-                    clear(it)
+                    it.clear()
                     said = it.err.splitlines()
                 result = check(plan, code, said, left)
                 check_file(Path(file.name), said)
@@ -438,17 +437,6 @@ def send(it: Run, name: str, number: int) -> None:
         if status(pid).get("Name") == name:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-
-
-def clear(it: Run) -> None:
-    """Leave nothing of the run alive. A process that keeps forking and exiting may be missed, so look several times."""
-    deadline = time.monotonic() + MARGIN
-    unseen = 0
-    while unseen < LOOKS:
-        left = it.survivors()
-        assert time.monotonic() < deadline, f"cannot be killed: {left}"
-        kill_all(left)
-        unseen = 0 if left else unseen + 1
 
 
 def birth(pid: int) -> float:
