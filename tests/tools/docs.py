@@ -41,7 +41,7 @@ TRACE = [
 ]
 LABELS = """muinit --label --- --name web sh -c 'echo started; sleep 1' \\
     --- --name worker sh -c 'sleep 0.2; echo "no job" >&2; sleep 60'"""
-PRICED = ("muinit", "tini", "s6-svscan", "supervisord")  # in README.md
+PRICED = ("muinit", "tini", "supervisord")  # in README.md
 RUNS = (
     "sample",
     "story",
