@@ -14,6 +14,7 @@ from tests.cast.harness import ROOT
 from tests.tools import docs
 from tests.tools.bench import floor, labels, many, peers, plot, ways
 
+BLOCKS = ("bench", "bench-ways", "bench-peers", "bench-many", "bench-labels")
 MOST = 3  # runs with a thousand commands, which take long
 
 
@@ -32,8 +33,11 @@ def main() -> None:
         how = f"Measured with {system}; medians of at least {runs} runs, `make bench`."
         return "\n\n".join([*parts, f"{how}\nBefore this run, the load of the machine was {load:.1f}."])
 
+    for name in BLOCKS if options.write else ():
+        docs.find(name)  # it raises now, and not when everything has been measured
     programs, few = peers.there(), min(options.runs, MOST)
-    texts = {"bench": block(options.runs, floor.table(options.runs))}
+    texts = dict.fromkeys(BLOCKS, "")
+    texts["bench"] = block(options.runs, floor.table(options.runs))
     texts["bench-ways"] = block(options.runs, ways.table(options.runs))
     samples = peers.measured(programs, options.runs)
     texts["bench-peers"] = block(options.runs, *peers.tables(samples), *peers.missing())
