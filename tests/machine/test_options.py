@@ -433,9 +433,10 @@ def computes(argv: list[str]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([*MUINIT, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def lets_signals_in() -> bool:
-        """Whether Python runs (it ignores SIGPIPE), has lost its own handler of SIGINT, and blocks nothing."""
-        ignored, caught, blocked = (int(status(process.pid)[name], 16) for name in ("SigIgn", "SigCgt", "SigBlk"))
-        return bool(ignored >> (signal.SIGPIPE - 1) & 1) and not caught >> (signal.SIGINT - 1) & 1 and not blocked
+        """Whether it has computed for longer than any start takes, has no handler of SIGINT, and blocks nothing."""
+        caught, blocked = (int(status(process.pid)[name], 16) for name in ("SigCgt", "SigBlk"))
+        cpu = int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) / 1e9
+        return cpu > 1 and not caught >> (signal.SIGINT - 1) & 1 and not blocked
 
     wait_for(lets_signals_in)
     return process

@@ -136,12 +136,12 @@ def test_what_the_running_init_loads(options: list[str]) -> None:
         "asyncio",
         "dataclasses",
         "dis",  # which only the real `inspect` imports
-        "linecache",  # and this only the real `traceback`
         "jinja2",
         "muinit.show",
         "signal",
         "ssl",
         "subprocess",
+        "textwrap",  # which only the real `traceback` imports
         "typing",
     }
     assert not idle & too_dear

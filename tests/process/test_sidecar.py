@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from collections.abc import Callable
@@ -94,12 +95,13 @@ def test_when_the_steps_of_the_others_are_over_the_sidecar_is_stopped_all_the_sa
 
 def test_a_command_that_ends_after_its_steps_still_counts(run: Start) -> None:
     """A outlives the steps, so they begin again. It ends then, and its code counts."""
-    with run(PROXY, kid("A", "TERM=say", "HUP=exit 4"), options="-k TERM:1") as it:
+    with run(PROXY, kid("A", "TERM=say", "HUP=exit 4"), options="-k TERM:2") as it:
         it.ready("S", "A")
+        app = it.outside(it.pids["A"])
         it.signal(signal.SIGTERM)
         it.hear("A TERM")
         it.hear("A TERM", "S TERM")
-        it.kill("A", signal.SIGHUP)
+        os.kill(app, signal.SIGHUP)
         it.hear("A HUP")
         assert it.end() == 4
 
