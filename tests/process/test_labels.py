@@ -270,7 +270,7 @@ def test_a_reader_that_stops_for_a_while_loses_nothing() -> None:
     """The commands are slowed down, as by any full pipe."""
     with running("--label", "---", "--name", "a", "sh", "-c", "seq 100000; exec sleep 60") as process:
         assert process.stdout is not None
-        # A full pipe has 16 pages. On the average they are at least half full, because a write shares a page if it fits.
+        # A full pipe has 16 pages. On average they are at least half full: a write shares a page if it fits.
         wait_for(lambda: waiting(process.stdout) > 32_000)
         found = read_until(process, b"a | 100000\n")
         assert found == b"".join(b"a | %d\n" % n for n in range(1, 100_001))
