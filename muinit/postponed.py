@@ -1,4 +1,4 @@
-"""Modules that a library imports and muinit never uses: they are loaded when they are used for the first time."""
+"""Modules that a library imports and muinit hardly ever uses: they are loaded when something is asked of them."""
 
 import sys
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -28,21 +29,16 @@ class Program(NamedTuple):
     forwards: bool = False
 
     def is_there(self) -> bool:
-        argv = self.configure(Path("/nonexistent"), 0)
+        with tempfile.TemporaryDirectory() as folder:
+            argv = self.configure(Path(folder), 1)
         files = [word for word in argv if word.startswith("/")]
         return bool(shutil.which(argv[0])) and all(Path(file).exists() for file in files)
 
 
 def script(path: Path, text: str, shell: str = "/bin/sh") -> None:
-    """Write an executable script, if there is a folder for it."""
-    if path.parent.exists():
-        path.write_text(f"#!{shell}\n{text}\n")
-        path.chmod(0o755)
-
-
-def text(path: Path, content: str) -> None:
-    if path.parent.exists():
-        path.write_text(content)
+    """Write an executable script."""
+    path.write_text(f"#!{shell}\n{text}\n")
+    path.chmod(0o755)
 
 
 def muinit(*argv: str) -> Configure:
@@ -94,7 +90,7 @@ stderr_logfile=NONE
 
 
 def supervisord(folder: Path, count: int) -> list[str]:
-    text(folder / "supervisord.conf", SUPERVISORD.format(count=count, descriptors=10 * count + 1000))
+    (folder / "supervisord.conf").write_text(SUPERVISORD.format(count=count, descriptors=10 * count + 1000))
     return ["supervisord", "-c", "supervisord.conf"]
 
 
@@ -108,12 +104,12 @@ numprocesses = {count}
 
 
 def circus(folder: Path, count: int) -> list[str]:
-    text(folder / "circus.ini", CIRCUS.format(count=count))
+    (folder / "circus.ini").write_text(CIRCUS.format(count=count))
     return [f"{VENV}/bin/circusd", "--log-level", "error", "circus.ini"]
 
 
 def honcho(folder: Path, count: int) -> list[str]:
-    text(folder / "Procfile", "".join(f"a{number}: exec ./command\n" for number in range(count)))
+    (folder / "Procfile").write_text("".join(f"a{number}: exec ./command\n" for number in range(count)))
     return [f"{VENV}/bin/honcho", "start"]
 
 
