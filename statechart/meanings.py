@@ -52,7 +52,7 @@ WORDS = {  # what each meaning does, for the docs
 }
 SENDERS = {  # the programs that stop or signal a container with it, for the docs
     "SIGTERM": "`docker stop`, Kubernetes, systemd",
-    "SIGINT": "Ctrl-C; Fly.io and Nomad, to stop",
+    "SIGINT": "Ctrl-C; images of postgres, Fly.io and Nomad, to stop",
     "SIGQUIT": "images of nginx and php-fpm, to stop; Ctrl-\\",
     "SIGPWR": "LXC and Incus, to stop",
     "SIGRTMIN+3": "images of systemd, to stop",

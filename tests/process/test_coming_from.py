@@ -93,11 +93,17 @@ def passes_everything_on(row: Row) -> None:
         it.signal(signal.SIGUSR1)
         it.hear("X USR1")
         assert it.end() == 7
+    never_kills(row)
+
+
+def never_kills(row: Row) -> None:
+    """As tini, dumb-init and catatonit, which only pass on signals."""
     assert row.longest() == "A stop can take for ever"
     assert Row("", row.here.replace(" -t inf", ""), "").longest().startswith("A stop takes at most ")
 
 
 def adopts_and_reaps(row: Row) -> None:
+    never_kills(row)
     with row.run(X=kid("X", "orphan O,exit 0", "TERM=exit 0")) as it:
         it.ready("X", "O")
         wait_for(lambda: it.is_reaped("O"))
@@ -126,11 +132,15 @@ def follows_its_parent(row: Row) -> None:
 
 
 def reaches_the_group(row: Row) -> None:
-    with row.run(X=kid("X", "HUP=ignore", "TERM=exit 0", "kid Y,HUP=say,TERM=exit 0")) as it:
+    """SIGTERM too: X keeps it to itself, and ends only when its child has ended."""
+    never_kills(row)
+    with row.run(X=kid("X", "HUP=ignore", "TERM=ignore", "CHLD=exit 0", "kid Y,HUP=say,TERM=exit 0")) as it:
         it.ready("X", "Y")
         it.signal(signal.SIGHUP)
         it.hear("Y HUP")
-        it.stop("X", "Y")
+        it.signal(signal.SIGTERM)
+        it.hear("Y TERM")
+        assert it.end() == 0
 
 
 def says_what_happens(row: Row) -> None:
@@ -157,8 +167,17 @@ def stops_one_with_quit(row: Row) -> None:
         assert it.end() == 0
 
 
+def stops_with_quit_alone(row: Row) -> None:
+    never_kills(row)
+    with row.run(X=kid("X", "QUIT=exit 0", "TERM=say")) as it:
+        it.ready("X")
+        it.signal(signal.SIGTERM)
+        it.hear("X QUIT")
+        assert it.end() == 0
+
+
 def stops_with_quit(row: Row) -> None:
-    names = ["X", "Y"] if " Y" in row.here else ["X"]
+    names = ["X", "Y"]
     with row.run(**{name: kid(name, "QUIT=exit 0", "TERM=say") for name in names}) as it:
         it.ready(*names)
         it.signal(signal.SIGTERM)
@@ -171,6 +190,7 @@ def stops_with_quit(row: Row) -> None:
 
 
 def rewrites(row: Row) -> None:
+    never_kills(row)
     with row.run(X=kid("X", "INT=say", "QUIT=say", "TERM=exit 0")) as it:
         it.ready("X")
         it.signal(signal.SIGINT)
@@ -179,6 +199,7 @@ def rewrites(row: Row) -> None:
 
 
 def drops(row: Row) -> None:
+    never_kills(row)
     with row.run(X=kid("X", "HUP=say", "USR1=say", "TERM=exit 0")) as it:
         it.ready("X")
         it.signal(signal.SIGHUP)
@@ -281,6 +302,45 @@ def has_ten_seconds(row: Row) -> None:
     assert row.said(X=["sh", "-c", "exit 3"]).returncode == 3
 
 
+def stops_one_first(row: Row) -> None:
+    with row.run(X=kid("X", "TERM=say", "USR1=exit 0"), Y=kid("Y", "TERM=exit 0")) as it:
+        it.ready("X", "Y")
+        it.signal(signal.SIGTERM)
+        it.hear("X TERM")
+        it.kill("X", signal.SIGUSR1)
+        it.hear("X USR1", "Y TERM")
+        assert it.end() == 0
+
+
+def stops_the_groups(row: Row) -> None:
+    with row.run(
+        X=kid("X", "TERM=ignore", "CHLD=exit 0", "kid A,TERM=exit 0"),
+        Y=kid("Y", "TERM=ignore", "CHLD=exit 0", "kid B,TERM=exit 0"),
+    ) as it:
+        it.ready("X", "A", "Y", "B")
+        it.signal(signal.SIGTERM)
+        it.hear("A TERM", "B TERM")
+        assert it.end() == 0
+
+
+def has_a_variable(row: Row) -> None:
+    assert row.said(X=["sh", "-c", "echo $A"], Y=["sleep", "60"]).stdout == "B\n"
+
+
+def starts_in_a_folder(row: Row) -> None:
+    assert row.said(X=["pwd"], Y=["sleep", "60"]).stdout == "/srv\n"
+
+
+def becomes_another_user(row: Row) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    assert row.said(X=["id", "-un"], Y=["sleep", "60"]).stdout == "nobody\n"
+
+
+def writes_where_muinit_writes(row: Row) -> None:
+    assert row.said(X=["echo", "X"], Y=["sleep", "60"]).stdout == "X\n"
+
+
 def starts_nothing_again(row: Row) -> None:
     with row.run(X=kid("X", "USR1=exit 3"), Y=kid("Y", "TERM=exit 0")) as it:
         it.ready("X", "Y")
@@ -300,7 +360,7 @@ CHECKS: dict[str, Check] = {
     "tini -w -- X": says_what_it_reaped,
     "dumb-init X": reaches_the_group,
     "dumb-init --single-child X": passes_everything_on,
-    "dumb-init -c -r 15:3 X": stops_with_quit,
+    "dumb-init -c -r 15:3 X": stops_with_quit_alone,
     "dumb-init -c --rewrite 2:3 X": rewrites,
     "dumb-init -c -r 1:0 X": drops,
     "dumb-init -c -v X": says_what_happens,
@@ -319,6 +379,12 @@ CHECKS: dict[str, Check] = {
     "stopsignal=QUIT": stops_with_quit,
     "stopsignal=QUIT of one program": stops_one_with_quit,
     "stopwaitsecs=10": has_ten_seconds,
+    "priority=": stops_one_first,
+    "stopasgroup=true": stops_the_groups,
+    'environment=A="B"': has_a_variable,
+    "directory=/srv": starts_in_a_folder,
+    "user=nobody": becomes_another_user,
+    "stdout_logfile=/dev/stdout": writes_where_muinit_writes,
     "autorestart=true": starts_nothing_again,
 }
 
