@@ -77,7 +77,9 @@ def test_a_browser_has_its_display_until_the_app_has_ended(start: Start) -> None
         it.kill("TERM")
         assert it.end() == 0
         sees(it, "first", "last")
-        assert "SIGKILL" not in it.said
+        # Chromium's crash reporter can hang in its handler if SIGTERM comes 1.5 ms after its start: 3 of 10 did.
+        assert {*re.findall(r"\((\S+).*\),? which died of SIGKILL", it.said)} <= {"chrome_crashpad"}
+        assert "died of muinit's SIGKILL" not in it.said
 
 
 def test_a_container_with_a_display_starts_again_after_it_was_killed(start: Start) -> None:
