@@ -17,6 +17,7 @@ import sys
 from _frozen_importlib_external import PathFinder
 
 CALLERS_MASK = getattr(sys.modules["__main__"], "CALLERS_MASK", CALLERS_MASK)  # muinit.pyz has blocked them before us
+PARENT = getattr(sys.modules["__main__"], "PARENT", PARENT)
 
 # PYTHON... variables, a sitecustomize and modules in the current folder are for the commands. Did any of them reach
 # this interpreter? Until that is known, only modules that are built into Python are imported.
@@ -69,13 +70,13 @@ def _is_clean() -> bool:
 if "muinit" in sys._xoptions or not (sys.flags.isolated or _is_clean()):  # noqa: SLF001
     from muinit import isolated
 
-    CALLERS_MASK = isolated.isolate(CALLERS_MASK)
+    CALLERS_MASK, PARENT = isolated.isolate(CALLERS_MASK, PARENT)
 elif _HAS_FOLDER and not _IS_ZIP:
     del sys.path[0]
 
 import _signal
 import os
-from errno import ENOENT, ENOTDIR
+from errno import EMFILE, ENFILE, ENOENT, ENOTDIR
 
 from muinit import lastresort, signals
 from muinit.options import LABEL_SECONDS, NAME_LENGTH, QUIET, VARIABLE, VERBOSE, Options, parse
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from muinit.oom import Counter
     from muinit.termination import TerminationLog
     from muinit.stderr import Stderr
     from muinit.watch import Watch
@@ -100,7 +102,7 @@ def main() -> int:
     sys.stderr = None  # Python writes there about errors in finalizers, and would wait for a reader
     try:
         try:
-            options = parse(sys.argv[1:], environ.get(VARIABLE.encode(), b"").decode(errors="surrogateescape"))
+            options = parse(sys.argv[1:], os.fsdecode(environ.get(VARIABLE.encode(), b"")))
             if options.show:
                 return _show(options)
             log = _open_log(options.termination_log)
@@ -136,6 +138,8 @@ def _internal_error(error: BaseException, *, stopped: bool) -> str:
         what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}".rstrip(": ")
         left = "" if stopped else "; not everything that was started could be stopped"
         report = "please report this line, and a trace (--trace-file PATH) if it happens again"
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+            report = "expected a higher limit of open files (ulimit -n)"
         return f"internal error: {what}{left}; {report}: {_traceback(error)}"
     except BaseException:
         return "internal error"
@@ -195,12 +199,12 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
 
     stderr = Stderr()
     say, attempt = stderr.line, stderr.attempt
-    _warn(kernel, say, adopts=adopts, followed=followed, deaf_to=_deaf_to(options))
+    attempt("the warnings", lambda: _warn(kernel, say, adopts=adopts, followed=followed, deaf_to=_deaf_to(options)))
     attempt("the termination log", _write, log, "", say)
     kernel.leave_directory()
     meanings = _meanings(kernel, options)
     kernel.catch(number for number, what in meanings.items() if what != NOTHING)
-    oom_kills = attempt("the OOM counter", oom.kills)  # an earlier run may have had the same cgroup
+    memory = attempt("the OOM counter", oom.Counter)
 
     numbers, step_targets, _ = zip(*options.steps, strict=True)
     lifecycle = Lifecycle(
@@ -233,7 +237,7 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
 
     survivors = loop.survivors() if end.gave_up else []
     at = kernel.now() - started_at
-    why = attempt("the reason", _why, lifecycle, survivors, at, oom_kills) or f"exit {end.code}"
+    why = attempt("the reason", _why, lifecycle, survivors, at, memory) or f"exit {end.code}"
     if watch is not None:
         watch.ended(end.code, why, survivors, at)
     verdict = Verdict(lifecycle, signals.name)
@@ -335,12 +339,11 @@ def _watch(lifecycle: "Lifecycle", options: Options, stderr: "Stderr", trace: in
     return Watch(lifecycle, options, stderr, trace)
 
 
-def _why(lifecycle: "Lifecycle", survivors: list[str], at: float, oom_kills: int | None) -> str:
-    from muinit import oom
+def _why(lifecycle: "Lifecycle", survivors: list[str], at: float, memory: "Counter | None") -> str:
     from statechart.words.verdict import Verdict
 
     killed = any(command.ending and command.ending.death == signals.SIGKILL for command in lifecycle.commands)
-    out_of_memory = killed and oom_kills is not None and oom.kills() != oom_kills
+    out_of_memory = killed and memory is not None and memory.has_grown()
     return Verdict(lifecycle, signals.name, out_of_memory=out_of_memory).sentence(survivors, at)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h, as is
 PR_SET_CHILD_SUBREAPER = 36
+# What stops a program at which Ctrl-Z was typed: nano and mutt catch it, and stop themselves with the second one.
+TYPED_STOPS = (_signal.SIGTSTP, _signal.SIGSTOP)
 _EXEC_ERRORS = (ENOENT, ENOTDIR, EACCES, ELOOP, ELIBBAD, ENOEXEC)  # an interpreter can cause these
 
 
@@ -38,6 +40,7 @@ class Children:
         self._commands: set[int] = set()  # pids that spawn() has returned and reap() has not
         self._groups: set[int] = set()  # of commands that ended, if no /proc lists what is left in them
         self._start_times: dict[int, int] = {}  # by pid, of the descendants that are not our children
+        self._all_listed = False  # whether the last list of children was that of /proc
         self._typed_stop = False
         self.labels: Labels | None = None  # whose process is a child of ours, but no command and no orphan
         self.started: Started | None = None  # the command that was started last
@@ -144,9 +147,12 @@ class Children:
 
     def _pids(self) -> list[int]:
         self._start_times = {}  # a new child may have the pid of an old descendant
+        self._all_listed = False
         if self._procfs.usable:
             try:
-                return [pid for pid in self._procfs.children() if pid != self._labeller]
+                found = self._procfs.children()
+                self._all_listed = True
+                return [pid for pid in found if pid != self._labeller]
             except OSError:
                 pass
         self._groups = {group for group in self._groups if self._is_there(-group)}
@@ -243,19 +249,10 @@ class Children:
 
     def _kill_if_the_same(self, pid: int, signum: int) -> None:
         """Signal a descendant that is not our child, unless its pid belongs to another process by now."""
+        fd = open_pidfd(pid)  # from here on the process behind `fd` cannot change
         try:
-            fd = os.pidfd_open(pid)  # from here on the process behind `fd` cannot change
-        except ProcessLookupError:
-            return
-        except OSError:  # no descriptor is left, or a sandbox does not know pidfd_open(2)
-            fd = None
-        try:
-            if self._procfs.started(pid) != self._start_times[pid]:
-                return
-            if fd is None:
+            if self._procfs.started(pid) == self._start_times[pid] and not _signal_by(fd, signum):
                 os.kill(pid, signum)
-            else:
-                _signal.pidfd_send_signal(fd, signum)
         finally:
             if fd is not None:
                 os.close(fd)
@@ -302,14 +299,34 @@ class Children:
             except ChildProcessError:
                 return statuses, True
             if pid == 0:
-                return statuses, bool(self._labeller) and not self._pids()  # it is waited for last
+                return statuses, bool(self._labeller) and self._only_the_labeller_is_left()
             if pid == self._labeller:
                 self._labeller_ended(status)
             elif os.WIFSTOPPED(status):
-                self._typed_stop |= pid == self._terminal.owner and os.WSTOPSIG(status) == _signal.SIGTSTP
+                self._typed_stop |= pid == self._terminal.owner and os.WSTOPSIG(status) in TYPED_STOPS
             else:
                 self._forget(pid)
                 statuses.append((pid, status))
+
+    def _only_the_labeller_is_left(self) -> bool:
+        """Whether we have no child but the process that labels, which is waited for last."""
+        if self._pids() or self.labels is None:
+            return False
+        if self._all_listed:
+            return True
+        # There may be orphans that nothing lists. If none of them can write, the labeller has nothing more to do. When
+        # it has ended, waitpid(2) knows whether somebody else is left.
+        if self.labels.has_writers():
+            return False
+        self.labels.end()
+        return self._has_no_child()
+
+    def _has_no_child(self) -> bool:
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | WALL)
+        except ChildProcessError:
+            return True
+        return False
 
     def _labeller_ended(self, status: int) -> None:
         if self.labels and not os.WIFSTOPPED(status):
@@ -328,6 +345,31 @@ class Children:
         """Whether the first command was stopped from the terminal that we gave it, since this was last asked."""
         typed, self._typed_stop = self._typed_stop, False
         return typed
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor of a process (pidfd_open(2)); None if there is none. Raises ProcessLookupError."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    # No descriptor is left, or a sandbox does not know the call, or Python was built on a system that did not: so are
+    # those of Conda, and those of uv before June 2026.
+    except (OSError, AttributeError):
+        return None
+
+
+def _signal_by(fd: int | None, signum: int) -> bool:
+    """Send a signal to the process behind `fd`; return False if that cannot be done. Raises ProcessLookupError."""
+    if fd is None:
+        return False
+    try:
+        _signal.pidfd_send_signal(fd, signum)
+    except ProcessLookupError:
+        raise
+    except (OSError, AttributeError):  # kill(2) will say if we are not permitted to
+        return False
+    return True
 
 
 def prctl(option: int, value: int) -> bool:

@@ -24,8 +24,10 @@ _FILE = __file__ if __file__.startswith("/") else f"{posix.getcwd()}/{__file__}"
 _ROOT = _FILE.rpartition("/")[0].rpartition("/")[0]  # the folder, or the zip file, that holds the package muinit
 
 
-def isolate(mask: set[int]) -> set[int]:
-    """Become an isolated interpreter; return the signal mask of our caller. `mask` is the one that this process found.
+def isolate(mask: set[int], parent: int) -> tuple[set[int], int]:
+    """Become an isolated interpreter; return the signal mask of our caller, and our parent at our first line.
+
+    `mask` and `parent` are those that this process found.
 
     It returns in the new interpreter. If that cannot be executed, it writes a warning and returns in this one. Then
     PYTHONPATH and the current folder are at the end of sys.path. Before execve(2), a signal may still go to a thread
@@ -37,9 +39,9 @@ def isolate(mask: set[int]) -> set[int]:
         homes = {name: str(options.get(f"{_MARK}.{name}", _ROOT)) for name in _OURS}
         sys.meta_path.insert(0, _Finder(homes))
         _rename(sys.argv[0].rpartition("/")[2])
-        bits = int(str(options[_MARK]), 16)
-        return {number for number in range(bits.bit_length()) if bits >> number & 1}
-    why = _execute(mask)
+        bits, parent = int(str(options[_MARK]), 16), int(str(options[f"{_MARK}.parent"]))
+        return {number for number in range(bits.bit_length()) if bits >> number & 1}, parent
+    why = _execute(mask, parent)
     foreign, own = _split_path()
     sys.path[:] = own + foreign
     from muinit.stderr import Stderr
@@ -47,7 +49,7 @@ def isolate(mask: set[int]) -> set[int]:
     what = "muinit is not isolated from the PYTHON... variables and modules of its commands"
     cure = "if a variable breaks muinit, set it for the command alone, as in '--- env PYTHONPATH=/app COMMAND'"
     Stderr().line(f"warning: {what}: {why}; {cure}")
-    return mask
+    return mask, parent
 
 
 # The packages that we import besides Python's own library, each with a part that only the real one has: a command may
@@ -89,7 +91,7 @@ def _homes() -> dict[str, str]:
     return homes
 
 
-def _execute(mask: set[int]) -> str:
+def _execute(mask: set[int], parent: int) -> str:
     """Execute muinit in an isolated interpreter. Returns only if that fails: the reason, for people."""
     if sys.orig_argv[1:2] == ["-I"]:  # a program that embeds Python and ignores -I would execute itself without end
         return f"{sys.executable} does not know -I"
@@ -99,7 +101,7 @@ def _execute(mask: set[int]) -> str:
         argv = [sys.executable or interpreter, "-I"]
         argv += ["-B"] if sys.flags.dont_write_bytecode else []
         argv += ["-S"] if sys.flags.no_site else []
-        argv += ["-X", f"{_MARK}={sum(1 << number for number in mask):x}"]
+        argv += ["-X", f"{_MARK}={sum(1 << number for number in mask):x}", "-X", f"{_MARK}.parent={parent}"]
         for name, home in _homes().items():
             if home != _ROOT:
                 argv += ["-X", f"{_MARK}.{name}={home}"]

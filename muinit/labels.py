@@ -7,9 +7,12 @@ goes on. If that one dies too, the ends are closed.
 import fcntl
 import os
 from mmap import mmap
+from time import monotonic
 
 from muinit import labeller, signals
+from muinit.children import open_pidfd
 from muinit.labeller import CLOSED, LOST, PLACES, TAKEN, WRITTEN, Stream
+from muinit.options import LABEL_SECONDS
 from muinit.stderr import has_colours
 
 TYPE_CHECKING = False
@@ -38,7 +41,8 @@ class Labels:
         width = max(map(len, names))
         for index, name in enumerate(names):
             self._ends.append([self._stream(fd, index, f"{name:{width}}") for fd in (1, 2) if name and _is_open(fd)])
-        self._alive, self._stop = os.pipe2(os.O_CLOEXEC)  # the labeller sees when this end is closed
+        self._alive, stop = os.pipe2(os.O_CLOEXEC)  # the labeller sees when this end is closed
+        self._stop: int | None = stop
         self._start()
 
     def _stream(self, fd: int, index: int, label: str) -> tuple[int, int]:
@@ -81,7 +85,8 @@ class Labels:
                 self._close(fd)
         if not self.status:  # it lives, or has ended well
             return
-        how = f"died of {signals.name(self.status)}" if self.status < 128 else f"exited {self.status >> 8}"
+        died, exited = os.WIFSIGNALED(self.status), os.WEXITSTATUS(self.status)
+        how = f"died of {signals.name(os.WTERMSIG(self.status))}" if died else f"exited {exited}"
         self.status, lost = None, self._unwritten()
         for place in (0, 1):
             self._shared[LOST + place] = self._shared[TAKEN + place] - self._shared[WRITTEN + place]
@@ -106,19 +111,30 @@ class Labels:
 
     # The end
 
-    def finish(self, patience: float, now: "Callable[[], float]") -> str:
-        """Wait until all that was written is out; return what was lost, in words, or "".
+    def has_writers(self) -> bool:
+        """Whether a process is left that can write into one of the pipes."""
+        from select import POLLHUP, poll
 
-        The labeller has `patience` seconds after each sign that somebody reads its output. Then it is ended.
+        waiting = poll()
+        for _, stream in self._streams:
+            waiting.register(stream.fd, 0)
+        ended = {fd for fd, what in waiting.poll(0) if what & POLLHUP}
+        return any(stream.fd not in ended for _, stream in self._streams)
+
+    def end(self, patience: float = LABEL_SECONDS, now: "Callable[[], float]" = monotonic) -> None:
+        """Wait until all that was written is out, and the labeller has ended.
+
+        It has `patience` seconds after each sign that somebody reads its output. Then it is killed.
         """
         from select import POLLIN, poll
 
-        os.close(self._stop)
+        if self._stop is not None:
+            os.close(self._stop)
+            self._stop = None
         waiting = poll()
-        try:
-            waiting.register(os.pidfd_open(self.pid), POLLIN) if self.pid else None
-        except OSError:  # a sandbox does not know pidfd_open(2), or it has been reaped
-            pass
+        fd = open_pidfd(self.pid) if self.pid else None
+        if fd is not None:
+            waiting.register(fd, POLLIN)
         written, deadline = -1, 0.0
         while self._is_running():
             if written != (written := self._written()):
@@ -128,6 +144,12 @@ class Labels:
                 os.waitpid(self.pid, 0)
                 self.pid = 0
             waiting.poll(_LOOK_SECONDS * 1000)
+        if fd is not None:
+            os.close(fd)
+
+    def finish(self, patience: float, now: "Callable[[], float]") -> str:
+        """Wait as in `end`; return what was lost, in words, or ""."""
+        self.end(patience, now)
         lost = self._unwritten() + sum(self._shared[LOST + place] for place in (0, 1)) + self._unread()
         if not lost:
             return ""

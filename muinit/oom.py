@@ -9,18 +9,32 @@ if TYPE_CHECKING:
 _V2, _V1 = "/sys/fs/cgroup", "/sys/fs/cgroup/memory"
 
 
-def kills() -> int | None:
-    """The number of OOM kills in our cgroup since it was made; None if the kernel does not tell.
+class Counter:
+    """The number of OOM kills in our cgroup when this was made: an earlier run may have had the same cgroup.
 
     Version 2 counts them in memory.events, with the cgroups below; version 1 in memory.oom_control, since Linux 4.13.
     """
-    for path in _counters():
-        try:
-            with open(path, "rb") as file:
-                return counted(file.read())
-        except (OSError, ValueError):
-            pass
-    return None
+
+    def __init__(self) -> None:
+        self._path = ""
+        for path in _counters():
+            if (kills := _read(path)) is not None:
+                self._path, self._before = path, kills
+                break
+
+    def has_grown(self) -> bool:
+        """Whether the kernel has counted another one. False if it does not tell."""
+        now = _read(self._path)
+        return now is not None and now > self._before
+
+
+def _read(path: str) -> int | None:
+    """The value of a counter; None if there is none, or no descriptor is left."""
+    try:
+        with open(path, "rb") as file:
+            return counted(file.read())
+    except (OSError, ValueError):
+        return None
 
 
 def counted(data: bytes) -> int:

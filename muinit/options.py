@@ -64,6 +64,11 @@ def _own_forward(flag: str, value: str) -> list[tuple[int, str]]:
         raise UsageError(
             f"{flag} '{value}' of one command: expected names of signals, because 'all' is for all commands"
         )
+    if any(number in (signals.SIGTERM, signals.SIGCONT) for number, _ in found):
+        raise UsageError(
+            f"{flag} '{value}' of one command: expected signals other than TERM, which stops all (see -k), and CONT, "
+            "which resumes all"
+        )
     return found
 
 
@@ -283,9 +288,7 @@ class Options:
 
     @property
     def named(self) -> list[int]:
-        """The numbers of the signals to forward that are named for some commands alone."""
-        if EVERY_SIGNAL in self.forwarded:
-            return []
+        """The numbers of the signals to forward that are named for some commands alone. A name wins over `all`."""
         numbers = dict.fromkeys(number for command in self.commands for number, _ in command.forward)
         return [number for number in numbers if number not in self.forwarded]
 
@@ -356,6 +359,13 @@ def _check(options: Options) -> None:
     if both := set(forwarded) & set(options.stop_on):
         names = ", ".join(map(signals.name, sorted(both)))
         raise UsageError(f"-s and --stop-on both name {names}: expected each signal in only one of them")
+    targets = dict(options.forward)
+    for command in options.commands:
+        for number, target in command.forward:
+            if targets.get(number, target) != target:
+                name = signals.name(number)
+                pair = f"{name}@{targets[number]} for all commands, and {name}@{target} for one of them"
+                raise UsageError(f"-s names {pair}: expected only one of them")
     if dict(options.rewrite).get(signals.SIGTERM) == 0 and not options.stop_on:
         raise UsageError("-r TERM:0 drops the signal that stops muinit: expected --stop-on SIGNALS beside it")
     if options.within is not None and options.show not in FORMATS:

@@ -58,10 +58,11 @@ class Procfs:
         """Whether a process leaves a signal to its default action: it neither handles nor blocks nor ignores it."""
         try:
             with open(f"/proc/{pid}/status", "rb") as file:
-                fields = dict(line.split(b":", 1) for line in file.read().splitlines())
-        except OSError:
+                fields = dict(line.partition(b":")[::2] for line in file.read().splitlines())
+            sets = [int(fields[name], 16) for name in (b"SigBlk", b"SigIgn", b"SigCgt")]
+        except (OSError, KeyError, ValueError):  # gVisor has no such lines
             return False
-        return not any(int(fields[name], 16) >> (signum - 1) & 1 for name in (b"SigBlk", b"SigIgn", b"SigCgt"))
+        return not any(each >> (signum - 1) & 1 for each in sets)
 
     def name(self, pid: int) -> str:
         """The name of a process, even of a zombie: "sshd"; "" if it is gone."""

@@ -25,7 +25,7 @@ What can happen, and how muinit learns of it:
     orphans_adopted  Children that muinit did not start were seen. It looks while a step is in force or a trace is read.
     orphans_ended    waitpid(2) gave the status of such children, while a step is in force or a trace is read.
     timeout          The clock that the last step set ran out. The event has the processes not asked yet.
-    suspend          Ctrl-Z was typed at the command that owns the terminal, or SIGTSTP came in.
+    suspend          The command that owns the terminal has stopped, as by Ctrl-Z, or SIGTSTP came in.
     resume           SIGCONT came in.
     drained          waitpid(2) said ECHILD: no child of any kind is left.
 
@@ -36,7 +36,7 @@ What is decided elsewhere, and why:
     in which order things are looked at, and     muinit.loop: only the loop knows what the kernel said together;
       which ends are one event                     all that had ended by one look are one `command_ended`
     when orphans are looked for                  muinit.loop: reading /proc takes time, and in RUNNING nothing needs it
-    whether a stop of a process is a Ctrl-Z      muinit.children: the terminal's owner, stopped by SIGTSTP
+    whether a stop of a process is a Ctrl-Z      muinit.children: the terminal's owner, stopped by TSTP or STOP
     126 and 127                                  muinit.__main__: a command that was not started has no wait status
     a muinit that is broken                      muinit.lastresort: it must not need this table
     what comes after EXITED                      muinit.loop: it drops what else happened in the turn of the exit

@@ -62,7 +62,7 @@ class Forward(Event):
     __slots__ = ("signum",)
     name = "forward"
     fields = (("signal", SIGNAL, "signum"),)
-    story = "forwarding {} to every child"
+    story = "forwarding {}"
     mark = "came in, forwarded"
 
     def __init__(self, signum: int, *, at: float = 0.0) -> None:

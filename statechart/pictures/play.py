@@ -21,7 +21,7 @@ from statechart.pictures.world import COMMANDS, JOBS, World
 from statechart.traces import write
 from statechart.traces.replay import installed
 from statechart.words.decision import event_detail_effects
-from statechart.words.phrases import program
+from statechart.words.phrases import effects_in_words, program
 from statechart.words.story import Story
 from statechart.words.verdict import Verdict
 
@@ -168,7 +168,7 @@ class Game:
 def _effect(decision: Decision, entries: list[Data]) -> Data:
     """The effects in words and as a trace has them, and the clock if one is set; null is one without end."""
     clocks = [each["seconds"] for each in entries if each["effect"] == SetClock.name]
-    words = [effect.words(signals.name) for effect in decision.effects]
+    words = effects_in_words(decision.effects, signals.name)
     return {"words": words, "entries": entries, **({"clock": clocks[0]} if clocks else {})}
 
 

@@ -59,7 +59,8 @@ def mermaid(drawing: Drawing) -> str:
     arrows: dict[tuple[str, str], list[str]] = {}
     for arrow in drawing.arrows:
         arrows.setdefault((arrow.source, arrow.target), []).append(arrow.label)
-    lines = ["---", f'title: "{" ".join(drawing.caption)}"', "---"] if drawing.caption else []
+    title = " ".join(drawing.caption).replace("\\", "\\\\").replace('"', '\\"')  # a string of YAML
+    lines = ["---", f'title: "{title}"', "---"] if drawing.caption else []
     lines += ["stateDiagram-v2", f"    {START} --> {drawing.boxes[0].id}: start"]
     for box in drawing.boxes:  # the first line is the title
         lines += [f"    {box.id}: {line}" for line in [box.title, *box.lines, *arrows.pop((box.id, box.id), [])]]

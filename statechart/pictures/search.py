@@ -258,11 +258,19 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
 
 
 def caption(unfolded: Unfolded) -> list[str]:
-    """In sentences: how long a stop can take, and what that means for the limits of the platform."""
-    longest = unfolded.longest
+    """In sentences: how long a stop can take, what starts it, and what the options of single commands change."""
+    return [
+        _limits(unfolded.longest),
+        f"{_or(unfolded.stop)} starts the steps. Another one starts them over, and the time too.",
+        *unfolded.notes,
+    ]
+
+
+def _limits(longest: float) -> str:
+    """How long a stop can take, and what that means for the limits of the platform."""
     if longest == ENDLESS:
         default = f"by default {DOCKER} s after docker stop, {KUBERNETES} s in Kubernetes"
-        return [f"A stop can take for ever: then the platform's SIGKILL ends it, {default}."]
+        return f"A stop can take for ever: then the platform's SIGKILL ends it, {default}."
     if longest < DOCKER:
         default = f"their defaults, {DOCKER} s and {KUBERNETES} s, are"
     elif longest < KUBERNETES:
@@ -273,11 +281,7 @@ def caption(unfolded: Unfolded) -> list[str]:
     if longest >= 60:
         longest = -(-longest // 1)  # both are told in whole seconds
         most = f"{seconds(longest)} ({longest:.0f} s)"
-    return [
-        f"A stop takes at most {most}: docker stop -t and terminationGracePeriodSeconds must be longer; {default}.",
-        f"{_or(unfolded.stop)} starts the steps. Another one starts them over, and the time too.",
-        *unfolded.notes,
-    ]
+    return f"A stop takes at most {most}: docker stop -t and terminationGracePeriodSeconds must be longer; {default}."
 
 
 def _or(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ edge of the diagram. On the right of the slash: what muinit does about it.
 from __future__ import annotations
 
 from statechart.events import ADOPTED, COMMANDS_ENDED, ORPHANS_ENDED, PROCESSES, SIGNAL
-from statechart.words.phrases import command, ending, guarded, orphan, orphans
+from statechart.words.phrases import command, effects_in_words, ending, guarded, orphan, orphans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def event_detail_effects(lifecycle: Lifecycle, decision: Decision, signame: Sign
         DETAIL[kind](lifecycle, signame, *(getattr(event, name) for name in attributes))
         for _, kind, *attributes in event.fields[:1]
     )
-    effects = "; ".join(effect.words(signame) for effect in decision.effects)
+    effects = "; ".join(effects_in_words(decision.effects, signame))
     return guarded(event.name, decision.guard), "".join(details), effects
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from statechart.effects import SendStep
 from statechart.words.text import cut, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from statechart.effects import Effect
     from statechart.events import Ending
     from statechart.lifecycle import Command
 
@@ -50,6 +52,17 @@ def first_few(names: Sequence[str]) -> str:
     """Names as one list: "a, b", "a, b, c, d, e and 2 more"."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more
+
+
+def effects_in_words(effects: Sequence[Effect], signame: Signame) -> list[str]:
+    """What effects do, in words. If processes are asked late with different signals, it says which get which."""
+    late = [effect for effect in effects if isinstance(effect, SendStep) and effect.pids is not None]
+    return [
+        f"{', '.join(map(signame, effect.signums))} to {first_few(orphans(effect.pids, ()))}"
+        if isinstance(effect, SendStep) and effect.pids is not None and len(late) > 1
+        else effect.words(signame)
+        for effect in effects
+    ]
 
 
 def ending(it: Ending, signame: Signame, whose: str = "") -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from statechart.effects import SendStep, SetClock
+from statechart.effects import Relay, SendStep, SetClock
 from statechart.events import ADOPTED, COMMANDS_ENDED, ORPHANS_ENDED, PROCESSES, SIGNAL
-from statechart.words.phrases import command, ending, orphans, seconds
+from statechart.words.phrases import command, effects_in_words, ending, orphans, seconds
 from statechart.words.verdict import Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from statechart.effects import Effect
     from statechart.lifecycle import Decision, Lifecycle
     from statechart.words.phrases import Signame
 
@@ -37,16 +38,18 @@ class Story:
             values = (getattr(event, name) for name in attributes)
             items = ITEMS[kind](self._lifecycle, self._signame, decision, *values)
         else:
-            items = [effect.words(self._signame) for effect in decision.effects]
+            items = effects_in_words(decision.effects, self._signame)
         return [event.story.format(item) for item in items if event.story]
 
     def _step(self, decision: Decision) -> list[str]:
         clocks = [effect.seconds for effect in decision.effects if isinstance(effect, SetClock)]
         sent = [effect for effect in decision.effects if isinstance(effect, SendStep)]
-        return [
-            f"{decision.after.words}: {effect.words(self._signame)}; waiting {_up_to(clock)}{seconds(clock)}"
-            for effect, clock in zip(sent, clocks, strict=False)
-        ]
+        what = "; ".join(effects_in_words(sent, self._signame))
+        return [f"{decision.after.words}: {what}; waiting {_up_to(it)}{seconds(it)}" for it in clocks if sent]
+
+
+def _relays(decision: Decision) -> list[Effect]:
+    return [effect for effect in decision.effects if isinstance(effect, Relay)]
 
 
 def _adopted(
@@ -60,7 +63,7 @@ def _adopted(
 
 # What fills the {} of a story: the first field of the event in words, by the kind of the field. Each item is a line.
 ITEMS: dict[str, Callable[..., Iterable[str]]] = {
-    SIGNAL: lambda _, signame, __, signum: [signame(signum)],
+    SIGNAL: lambda _, signame, decision, signum: effects_in_words(_relays(decision), signame) or [signame(signum)],
     COMMANDS_ENDED: lambda lifecycle, signame, _, endings: [
         Verdict(lifecycle, signame).fate(lifecycle.commands[index], total=True) for index, _ in endings
     ],

@@ -6,6 +6,7 @@ kid.py NAME [RULE...], where a rule is one of
   SIGNAL=ignore       ignore it
   SIGNAL=exit N       say its name and exit N
   SIGNAL=die          say its name and die of it
+  SIGNAL=stop         say its name, and stop by SIGSTOP, as nano and mutt do on SIGTSTP
   setsid              start a session of its own
   headless            end the first thread and live on in another, so that the process looks like a zombie
   exit N              exit N as soon as it is ready
@@ -75,6 +76,8 @@ def be(name: str, rules: list[str]) -> None:
         if action == "die":
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
             os.kill(os.getpid(), signum)
+        if action == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     if headless:
         import threading

@@ -24,6 +24,7 @@ from statechart.pictures.world import World
 from statechart.traces import read, write
 from statechart.values import Stage
 from statechart.words.decision import event_detail_effects, line
+from statechart.words.phrases import effects_in_words
 from statechart.words.story import Story
 from tests.cast.harness import ROOT
 from tests.cast.traces import KINDS
@@ -155,7 +156,7 @@ def test_every_event_is_worded(event: Event) -> None:
     name, detail, said = event_detail_effects(lifecycle, decided(event), signals.name)
     assert name == f"{event.name} [a_guard]"
     assert bool(detail) == any(getattr(event, names[0]) for _, _, *names in event.fields[:1])
-    assert all(effect.words(signals.name) in said for effect in every_effect())
+    assert all(words in said for words in effects_in_words([*every_effect()], signals.name))
     assert line(lifecycle, decided(event), signals.name).count("\n") == 0
     story = [
         each for each in Story(lifecycle, signals.name).lines(decided(event)) if not each.startswith("step 1 of 2")

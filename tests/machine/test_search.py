@@ -386,7 +386,7 @@ def test_the_caption_says_that_the_platform_ends_an_endless_stop() -> None:
     words = "A stop can take for ever: then the platform's SIGKILL ends it, "
     words += "by default 10 s after docker stop, 30 s in Kubernetes."
     found = unfolded("-t inf")
-    assert search.caption(found) == [words]
+    assert search.caption(found) == [words, AGAIN]
     for output in (search.mermaid, search.dot, search.table):
         assert words in output(found)
 
@@ -456,6 +456,13 @@ def test_mermaid_of_the_defaults() -> None:
         f"    DRAINING_2 --> EXITED: timeout / exit 1, giving up<br/><br/>{code}",
         "    EXITED --> [*]",
     ]
+
+
+def test_the_title_of_mermaid_is_a_string_whatever_a_command_is_called() -> None:
+    """It is YAML 1.2, in which a string in double quotes is one of JSON."""
+    note = 'In step 1, SIGQUIT goes to a"b\\c.'
+    title = search.mermaid(Unfolded([TERM], 2.0, [], signals.name, notes=[note])).splitlines()[1]
+    assert json.loads(title.removeprefix("title: ")).endswith(note)
 
 
 @settings(max_examples=30, deadline=None)

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from statechart.effects import CHILD, SendStep
 from statechart.events import (
     CommandEnded,
     Drained,
@@ -353,6 +354,23 @@ def test_times_as_people_say_them(time: float, words: str) -> None:
 
 
 # muinit -v
+
+
+@pytest.mark.parametrize("number", [1, 9])
+def test_who_is_asked_late_with_which_signal_is_said_if_they_differ(number: int) -> None:
+    """Of many, the first five."""
+    late = [SendStep(3, 18, pids=tuple(range(300, 300 + number))), SendStep(15, 18, pids=(400,))]
+    some = "pid 300, pid 301, pid 302, pid 303, pid 304 and 4 more" if number > 1 else "pid 300"
+    told = [f"SIGQUIT, SIGCONT to {some}", "SIGTERM, SIGCONT to pid 400"]
+    assert phrases.effects_in_words(late, name) == told
+    assert phrases.effects_in_words(late[1:], name) == ["SIGTERM, SIGCONT to those not asked yet"]
+    run = Lifecycle([Command(["a"], 100, steps=[(3, CHILD)]), Command(["b"], 101)], (15, 9), 2.0)
+    story = Story(run, name)
+    story.lines(run.handle(Terminate(15)))
+    decision = run.handle(Timeout(300, 400, below=(100, 101), at=2))
+    line = "SIGQUIT, SIGCONT to pid 300; SIGTERM, SIGCONT to pid 400"
+    assert story.lines(decision)[-1] == f"step 1 of 2, again: {line}; waiting up to 2 s"
+    assert f" / {line}; clock 2 s" in words.line(run, decision, name)
 
 
 def test_a_whole_story() -> None:

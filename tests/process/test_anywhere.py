@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,20 @@ def test_output_is_labelled(place: str) -> None:
         it.signal(signal.SIGTERM)
         it.hear("a | A TERM", "b | B TERM")
         assert it.end() == 3
+
+
+@pytest.mark.parametrize("namespaces", [PID1, PROCESS], ids=["PID 1", "not PID 1"])
+def test_an_orphan_outlives_its_labelled_command(place: str, namespaces: list[str], tmp_path: Path) -> None:
+    """Whether it still has the pipe, or has closed its output as daemons do: muinit waits for it, and loses nothing."""
+    quiet = f"setsid sh -c 'sleep 0.4; echo done >{tmp_path}/F' >/dev/null 2>&1 &"
+    loud = "setsid sh -c 'sleep 0.2; echo x' &"
+    script = f"trap '' TERM; {quiet} {loud} exit 0"
+    argv = [*within(place, namespaces), *MUINIT, "--label", "-t", "60", "---", "sh", "-c", script]
+    tmp_path.chmod(0o777)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (0, "sh | x\n"), done.stderr
+    if place in BLIND:
+        assert (tmp_path / "F").read_text() == "done\n"
 
 
 def test_an_orphan_in_its_commands_group_gets_the_step(place: str) -> None:
@@ -183,6 +198,18 @@ def test_a_shell_that_is_pid_1_and_leaves_sigterm_to_the_kernel_causes_a_warning
     lost = "PID 1 (sh) does not handle SIGTERM, so stopping the container does not reach muinit"
     cure = "start muinit with 'exec muinit', or use ENTRYPOINT [\"muinit\", ...] without a shell"
     assert done.stderr == ("" if trap else f"muinit: warning: {lost}; {cure}\n")
+
+
+def test_a_kernel_that_tells_less_of_a_process_stops_nothing(tmp_path: Path) -> None:
+    """GVisor's /proc/PID/status has no line about signals."""
+    need("a PID namespace", why_no_namespace())
+    script = (
+        f"grep -v ^Sig /proc/1/status >{tmp_path}/status; mount --bind {tmp_path}/status /proc/1/status; "
+        f"{MUINIT[0]} --- true; exit 5"
+    )
+    argv = [*UNSHARE, "--mount", "--mount-proc", "--pid", "--fork", "--kill-child", "sh", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (5, "")
 
 
 def test_in_a_shared_pid_namespace_only_descendants_are_touched(bystander: subprocess.Popen[bytes]) -> None:

@@ -139,7 +139,7 @@ def reaches_the_group(row: Row) -> None:
         it.signal(signal.SIGHUP)
         it.hear("Y HUP")
         it.signal(signal.SIGTERM)
-        it.hear("Y TERM")
+        it.hear("Y TERM", "X CHLD")
         assert it.end() == 0
 
 
@@ -319,7 +319,7 @@ def stops_the_groups(row: Row) -> None:
     ) as it:
         it.ready("X", "A", "Y", "B")
         it.signal(signal.SIGTERM)
-        it.hear("A TERM", "B TERM")
+        it.hear("A TERM", "X CHLD", "B TERM", "Y CHLD")
         assert it.end() == 0
 
 

@@ -297,6 +297,16 @@ def test_a_variable_of_python_is_for_the_commands_alone(name: str) -> None:
     assert done.stdout.endswith(f"\n{OURS_TO_LEAVE[name]}\n")
 
 
+def test_a_parent_that_died_before_muinit_was_executed_again_is_noticed(tmp_path: Path) -> None:
+    """The parent at muinit's first line counts, and not the one that the second interpreter finds."""
+    env = {**CLEAN, "PYTHONPATH": str(fake(tmp_path, "anything"))}
+    words = said(MUINIT, "-q", "---", *LOOK, env=env).stdout.split("\n")
+    assert f"muinit.parent={os.getpid()}" in words
+    words[words.index(f"muinit.parent={os.getpid()}")] = "muinit.parent=4194303"
+    again = [*words[: words.index("-q")], "-p", "HUP", "---", "sleep", "60"]
+    assert "; SIGHUP had told muinit to stop after " in said([PYTHON, *again[1:]], code=143).stderr
+
+
 def test_options_of_the_interpreter_are_respected(tmp_path: Path) -> None:
     """`-E` means no variables, `-s` no site-packages of the user, and `-P` no folder of the script."""
     env = {**CLEAN, "PYTHONPATH": str(fake(tmp_path / "a", *names("PYTHONPATH")))}
@@ -682,5 +692,5 @@ def test_an_execve_that_fails_is_not_fatal(tmp_path: Path) -> None:
 
 def test_python_is_not_executed_again_and_again() -> None:
     """It is executed at most once more, even if it is part of another program that does not know `-I`."""
-    script = "import sys; sys.orig_argv[1:1] = ['-I']; from muinit import isolated; print(isolated._execute(set()))"
+    script = "import sys; sys.orig_argv[1:1] = ['-I']; from muinit import isolated; print(isolated._execute(set(), 1))"
     assert said([PYTHON, "-c", script], code=0).stdout.endswith(" does not know -I\n")

@@ -21,6 +21,7 @@ from typing import IO
 
 import pytest
 
+from muinit.labels import Labels
 from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, Run, kid, kill_all, status, wait_for
 
 Start = Callable[..., Run]
@@ -240,6 +241,19 @@ def test_if_the_labeller_is_killed_another_one_goes_on() -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize(("status", "how"), [(139, "died of SIGSEGV"), (11, "died of SIGSEGV"), (256, "exited 1")])
+def test_how_a_labeller_died_is_said(status: int, how: str) -> None:
+    """139: with a core dump."""
+    it = Labels(["a"])
+    for _ in range(2):  # after the first one, there is another
+        os.kill(it.pid, signal.SIGKILL)
+        os.waitpid(it.pid, 0)
+        it.status = status
+        said: list[str] = []
+        it.mend(said.append)
+        assert said[0].startswith(f"warning: the process that labels the output {how}: ")
 
 
 def test_what_stands_in_the_pipe_survives_the_labeller() -> None:

@@ -339,7 +339,7 @@ def test_an_internal_error_is_in_the_termination_log(tmp_path: Path) -> None:
             "the reason",
         ),
         ("--termination-log=/dev/null", "m._write = bug", "the termination log"),
-        ("", "from muinit import oom; oom.kills = bug", "the OOM counter"),
+        ("", "from muinit import oom; oom.Counter = bug", "the OOM counter"),
     ],
 )
 def test_an_error_in_a_report_is_said_once_and_stops_nothing(options: str, broken: str, what: str) -> None:

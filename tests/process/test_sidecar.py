@@ -264,14 +264,24 @@ def test_a_later_step_is_common_again(run: Start) -> None:
         assert it.end() == 0
 
 
+@pytest.mark.parametrize("options", ["", " -s all", " -s all@group"])
 @pytest.mark.parametrize(("target", "reached"), [("", ["A"]), ("@group", ["A", "C"]), ("@tree", ["A", "C", "E"])])
-def test_a_signal_is_forwarded_to_the_command_that_names_it(target: str, reached: list[str], run: Start) -> None:
-    """HUP is for A alone. INT, the default, still goes to both."""
+def test_a_signal_is_forwarded_to_the_command_that_names_it(
+    target: str, reached: list[str], options: str, run: Start
+) -> None:
+    """HUP is for A alone: a name wins over `all`. INT, the default, still goes to both. -v says so."""
     first = kid(
-        "A", "kid C,HUP=say,TERM=exit 0", "kid E,setsid,HUP=say,TERM=exit 0", "HUP=say", "INT=say", "TERM=exit 0"
+        "A",
+        "kid C,HUP=say,INT=ignore,TERM=exit 0",
+        "kid E,setsid,HUP=say,TERM=exit 0",
+        "HUP=say",
+        "INT=say",
+        "TERM=exit 0",
     )
     with run(
-        ["-s", f"HUP{target}", *first], kid("B", "HUP=say", "INT=say", "TERM=exit 0"), options="-k TERM@tree"
+        ["-s", f"HUP{target}", *first],
+        kid("B", "HUP=say", "INT=say", "TERM=exit 0"),
+        options=f"-v -k TERM@tree{options}",
     ) as it:
         it.ready("A", "B", "C", "E")
         it.signal(signal.SIGHUP)
@@ -279,6 +289,10 @@ def test_a_signal_is_forwarded_to_the_command_that_names_it(target: str, reached
         it.signal(signal.SIGINT)
         it.hear("A INT", "B INT")
         it.stop("A", "B", "C", "E")
+        whom = {"": "", "@group": " and its group", "@tree": " and its descendants"}[target]
+        everybody = "the process group of every child" if "group" in options else "every child"
+        assert f"forwarding SIGHUP to pid {it.pids['A']}{whom}\n" in it.err
+        assert f"forwarding SIGINT to {everybody}\n" in it.err
 
 
 def test_a_signal_of_one_command_stops_nobody_any_more(run: Start) -> None:

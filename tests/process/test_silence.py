@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -188,6 +189,26 @@ def test_an_old_oom_kill_does_not_explain_a_new_death(cgroup: str) -> None:
     assert "\noom_kill 1\n" in done.stderr
     assert done.returncode == 137
     assert "OOM" not in done.stderr
+
+
+def test_only_more_kills_than_before_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the counter can no longer be read, or muinit is in another cgroup by now, that explains no death."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("oom_kill 1\n")
+    other.write_text("oom_kill 7\n")
+    monkeypatch.setattr(oom, "_counters", lambda: iter([str(tmp_path / "none"), str(one), str(other)]))
+    counter = oom.Counter()
+    assert not counter.has_grown()
+    monkeypatch.setattr(oom, "_counters", lambda: iter([str(other)]))
+    assert not counter.has_grown()
+    one.write_text("oom_kill 2\n")
+    assert counter.has_grown()
+    one.write_text("oom_kill 0\n")
+    assert not counter.has_grown()
+    one.unlink()
+    assert not counter.has_grown()
+    monkeypatch.setattr(oom, "_counters", lambda: iter([]))
+    assert not oom.Counter().has_grown()
 
 
 @pytest.mark.parametrize(

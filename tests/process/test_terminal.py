@@ -207,6 +207,19 @@ def test_muinit_undoes_ctrl_z_if_no_shell_can_continue_it(muinit: Callable[..., 
     assert it.end() == 6
 
 
+def test_a_program_that_catches_ctrl_z_and_stops_itself_does_not_keep_the_terminal(
+    muinit: Callable[..., Screen],
+) -> None:
+    """As nano and mutt do, and `suspend` of bash. Nothing that is typed then reaches anybody until it goes on."""
+    it = muinit("---", *kid("A", "TSTP=stop", "INT=exit 6"))
+    it.see("A ready")
+    it.type("\x1a")
+    it.see(r"A TSTP\r\n")
+    it.type("\x03")
+    it.see(r"A INT\r\n")
+    assert it.end() == 6
+
+
 # Under a shell that has job control
 
 
@@ -358,6 +371,19 @@ def test_without_a_terminal_on_stdin_ctrl_c_and_ctrl_z_come_through_muinit(shell
     os.kill(init, signal.SIGTERM)
     shell.see(r"A TERM\r\n")
     shell.see("shell> ")
+
+
+def test_a_program_that_stops_itself_gives_the_terminal_to_the_shell(shell: Screen) -> None:
+    shell.type(f"muinit {words(kid('A', 'TSTP=stop', 'CONT=say', 'TERM=exit 4'), kid('B'))}\n")
+    pid = int(shell.see(r"A ready (\d+)\r\n")[1])
+    shell.type("\x1a")
+    shell.see(r"A TSTP\r\n")
+    shell.see("Stopped +muinit")
+    shell.see("shell> ")
+    shell.type("fg\n")
+    shell.see(r"A CONT\r\n")
+    os.kill(int(status(pid)["PPid"]), signal.SIGTERM)
+    shell.see(r"A TERM\r\n")
 
 
 def test_ctrl_z_suspends_the_pipeline_that_muinit_is_part_of(shell: Screen) -> None:

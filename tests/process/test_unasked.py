@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 
-from tests.cast.harness import Run, kid
+from tests.cast.harness import ROOT, Run, kid
 
 Start = Callable[..., Run]
 
@@ -42,6 +43,30 @@ def test_a_wrapper_that_ignores_sigterm_ends_with_its_program(run: Start) -> Non
         it.stop("B")
         assert len(asked_late(it)) == 1
         assert "SIGKILL" not in it.err
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        "del os.pidfd_open",
+        "del _signal.pidfd_send_signal",
+        "def refused(*_): raise OSError(38, 'Function not implemented')\nos.pidfd_open = refused",
+        "def refused(*_): raise OSError(38, 'Function not implemented')\n_signal.pidfd_send_signal = refused",
+    ],
+)
+def test_python_or_a_sandbox_may_not_know_pidfds(lacks: str) -> None:
+    """Conda's Python does not (python-trio/trio#2855), nor uv's before June 2026 (python-build-standalone#193)."""
+    script = f"import os, _signal, sys; from muinit import __main__ as m\n{lacks}\nsys.argv[0] = 'muinit'; m.run()"
+    command = kid("A", "TERM=ignore", "kid B,TERM=say", "kid C,TERM=ignore")
+    argv = [sys.executable, "-c", script, "-t", "0.3", "---", *command]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE, cwd=ROOT) as it:
+        assert it.stdout is not None
+        assert it.stderr is not None
+        assert sorted(it.stdout.readline().split()[0] for _ in "ABC") == ["A", "B", "C"]
+        it.terminate()
+        assert it.stdout.read() == "B TERM\n", "B was asked late, and nobody has survived"
+        assert it.wait() == 137
+        assert "internal error" not in it.stderr.read()
 
 
 def test_every_descendant_is_asked_once(run: Start) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from errno import EAGAIN
 from math import ceil, inf
 
-from muinit.children import Children
+from muinit.children import TYPED_STOPS, Children
 from muinit.kernel import Kernel
 from muinit.procfs import Procfs
 from muinit.selfpipe import in_order
@@ -233,6 +233,16 @@ class SimLabels:
     def file_actions(self, _: int) -> list[tuple[int, int, int]]:
         return []
 
+    def has_writers(self) -> bool:
+        """Half of the processes have closed their output, as daemons do."""
+        others = (each for each in self._kernel.table.values() if each.ours and each is not self._kernel.us)
+        return any(each.state != ZOMBIE and each.serial % 2 for each in others)
+
+    def end(self) -> None:
+        if self.process and self.pid:
+            self._kernel.release(self.process)
+        self.pid = 0
+
     def finish(self, _patience: float, _now: Callable[[], float]) -> str:
         return ""
 
@@ -248,6 +258,7 @@ class SimChildren(Children):
         self._commands: set[int] = set()
         self._groups: set[int] = set()
         self._start_times: dict[int, int] = {}
+        self._all_listed = False
         self._typed_stop = False
         self.labels: SimLabels | None = None  # type: ignore[assignment]
 
@@ -280,7 +291,7 @@ class SimChildren(Children):
                     break
             else:
                 kernel.reaps.append(kernel.calls)
-                return statuses, not [child for child in children if child.pid != self._labeller]
+                return statuses, not children or (bool(self._labeller) and self._only_the_labeller_is_left())
             if child.state == ZOMBIE and child.pid == self._labeller:
                 kernel.release(child)
                 self._labeller_ended(child.status)
@@ -290,8 +301,12 @@ class SimChildren(Children):
                 kernel.release(child)
                 statuses.append((child.pid, child.status))
             else:
-                self._typed_stop |= child.pid == self._terminal.owner and child.unreported == SIGTSTP
+                self._typed_stop |= child.pid == self._terminal.owner and child.unreported in TYPED_STOPS
                 child.unreported = 0
+
+    def _has_no_child(self) -> bool:
+        self._kernel.gap()
+        return not self._kernel.us.children
 
     def _is_there(self, pid: int) -> bool:
         self._kernel.gap()
@@ -392,6 +407,11 @@ class SimKernel(Kernel):
         self.on_wake: Callable[[list[int]], None] = lambda _: None
         if labels:
             self._children.labels = SimLabels(self)
+
+    @property
+    def owner_of_the_terminal(self) -> Process | None:
+        """The process that muinit has given the foreground, while it has it."""
+        return self.table.get(self._terminal.owner) if self._terminal.given else None
 
     # The world
 

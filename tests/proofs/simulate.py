@@ -38,7 +38,7 @@ from statechart.traces.replay import replay
 from statechart.words.decision import line, start
 from statechart.words.verdict import Verdict
 from tests.proofs.edges import ROWS, edge_of
-from tests.proofs.simkernel import HARMLESS, TICK, Do, EndlessError, Process, Program, SimKernel
+from tests.proofs.simkernel import HARMLESS, STOPPED, TICK, Do, EndlessError, Process, Program, SimKernel
 from tests.tools.progress import progress
 
 T = TypeVar("T")
@@ -351,6 +351,7 @@ class History:
         self.windows: list[Window] = []
         self.vain: list[str] = []  # processes that a step was to be repeated for, though muinit may not signal them
         self.wakes: list[list[int]] = []  # the signals that each wait() returned
+        self.frozen: list[float] = []  # when muinit went to sleep while a stopped command had the foreground
         self.begun = -1.0  # when the steps last began
         self.before = 0  # how many commands were reaped before muinit learned that one could not be started
         self.told = 0  # the number of the call since which muinit has been told to stop, or 0
@@ -473,6 +474,10 @@ class History:
     def _on_wait(self) -> None:
         start, arrived = self._wake
         lifecycle, us = self.lifecycle, self.kernel.us
+        owner = self.kernel.owner_of_the_terminal
+        frozen = owner is not None and owner.state == STOPPED and not (owner.unreported or owner.doom or owner.beyond)
+        if frozen and lifecycle.state is State.RUNNING:
+            self.frozen.append(self.kernel.clock)
         rounds = [one.guard for one in self.taken if one.guard in ("leaves_sidecars", "sidecars_left")]
         told = any(self.world.stops_us(signum) for signum in arrived)
         if (lifecycle.step, len(rounds)) != (self._step, self._rounds) or told:
@@ -722,6 +727,11 @@ def the_labeller_is_left_alone(it: History) -> None:
             assert f"pid {one.pid} (labeller" not in " ".join([*it.trace, *it.survivors])
 
 
+def nobody_who_is_stopped_keeps_the_terminal(it: History) -> None:
+    """Until a stop begins, muinit never goes to sleep while a command that is stopped has the foreground."""
+    assert not it.frozen
+
+
 def each_refusal_is_told_once(it: History) -> None:
     """There is one warning for each process that muinit may not signal."""
     if it.world.proc:
@@ -780,6 +790,7 @@ PROPERTIES = [
     every_child_gets_what_is_forwarded,
     what_is_for_one_command_reaches_no_other,
     the_labeller_is_left_alone,
+    nobody_who_is_stopped_keeps_the_terminal,
     each_refusal_is_told_once,
     every_line_is_a_row,
     the_trace_can_be_replayed,

@@ -6,10 +6,14 @@ if sys.version_info < (3, 10):
     found = "%d.%d" % sys.version_info[:2]
     sys.exit("muinit: expected Python 3.10 or newer, found " + found + ": " + sys.executable)
 
-# As in muinit.__main__, which takes the mask from here: from now on the kernel keeps every signal.
+# As in muinit.__main__, which takes both from here: from now on the kernel keeps every signal.
 from _signal import SIG_BLOCK, pthread_sigmask, valid_signals
 
 CALLERS_MASK = pthread_sigmask(SIG_BLOCK, valid_signals())
+
+from posix import getppid
+
+PARENT = getppid()
 
 from _frozen_importlib_external import MAGIC_NUMBER
 
