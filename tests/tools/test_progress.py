@@ -30,8 +30,7 @@ TARGETS = {
     "chaos": "from tests.proofs import chaos; sys.argv += ['--runs', '3', '--jobs', '2']; chaos.main()",
     "early": "from tests.tools import early; early.WINDOWS = 2; sys.argv += ['--runs', '2']; early.main()",
     "bench": "from tests.tools.bench import __main__ as bench, floor, labels, many, peers, ways\n"
-    "for take in ('first_child', 'last_of_many', 'rss', 'rss_as_init', 'wake_ups', 'storm', 'stop_many',\n"
-    "             'forwarded'):\n"
+    "for take in ('first_child', 'last_of_many', 'rss', 'rss_as_init', 'wake_ups', 'storm', 'forwarded'):\n"
     "    setattr(floor, take, lambda argv: 1.0)\n"
     "ways.ways = lambda: [ways.Way('a', [], []), ways.Way('b', [], [])]\n"
     "peers.there = lambda: peers.PROGRAMS[:2]\n"

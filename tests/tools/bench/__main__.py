@@ -30,7 +30,8 @@ def main() -> None:
     system += f", {os.cpu_count()} cores {platform.machine()}"
 
     def block(runs: int, *parts: str) -> str:
-        how = f"Measured with {system}; medians of at least {runs} runs, `make bench`."
+        how = f"Measured with {system}; medians of at least {runs} runs, "
+        how += "with the quartiles in parentheses; `make bench`."
         return "\n\n".join([*parts, f"{how}\nBefore this run, the load of the machine was {load:.1f}."])
 
     for name in BLOCKS if options.write else ():

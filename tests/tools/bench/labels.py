@@ -10,19 +10,19 @@ import os
 import re
 import select
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from tests.tools import docs
 from tests.tools.bench.field import VENV
-from tests.tools.bench.running import PATIENCE, tree
-from tests.tools.bench.shown import ratio, rounded
+from tests.tools.bench.running import PATIENCE, kill_tree, tree
+from tests.tools.bench.shown import figure, ratio
 from tests.tools.progress import progress
 
 FILE_BYTES = 1_000_000
@@ -125,9 +125,7 @@ def started(program: Program, work: str) -> Iterator[Started]:
                 yield Started(process, gate)
             finally:
                 os.close(gate)
-                for pid in tree(process.pid):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                kill_tree(process.pid)
 
 
 def flood(program: Program, writer: str, length: int) -> tuple[float, float]:
@@ -166,26 +164,27 @@ def figures(program: Program) -> list[float]:
     return [blocks, single, long / 1000, blocks_cpu, single_cpu, *one_by_one(program)]
 
 
-ROWS: list[tuple[str, Callable[[float], str]]] = [
-    ("lines of 40 bytes a second, written in blocks", rounded),
-    ("the same, each written by itself", rounded),
-    ("MB a second, lines of 1000 bytes", rounded),
-    ("CPU for a million lines, written in blocks", "{:.2f} s".format),
-    ("the same, each written by itself", "{:.2f} s".format),
-    ("latency of one line", "{:.2f} ms".format),
-    ("memory", "{:.1f} MiB".format),
+ROWS = [  # what it is, and its unit
+    ("lines of 40 bytes a second, written in blocks", ""),
+    ("the same, each written by itself", ""),
+    ("MB a second, lines of 1000 bytes", ""),
+    ("CPU for a million lines, written in blocks", " s"),
+    ("the same, each written by itself", " s"),
+    ("latency of one line", " ms"),
+    ("memory", " MiB"),
 ]
 
 
 def table(runs: int) -> str:
-    """The medians of all programs, and their ratios to muinit."""
+    """The medians of all programs with their quartiles, and the ratios to muinit."""
     programs = [program for program in PROGRAMS if program.is_installed()]
     missing = [f"{program.name} ({program.registry})" for program in PROGRAMS if program not in programs]
     with progress("labels", runs * len(programs), ticking=False) as each:
         taken = [[figures(program) for program in each(programs)] for _ in range(runs)]
-    lines = [["", *(program.name for program in programs)], ["---"] * (len(programs) + 1)]
-    for row, (words, shown) in enumerate(ROWS):
-        ours, *others = [median(run[column][row] for run in taken) for column in range(len(programs))]
-        lines.append([words, shown(ours), *(f"{shown(theirs)}, **{ratio(theirs / ours)}**" for theirs in others)])
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = []
+    for row, (words, unit) in enumerate(ROWS):
+        columns = [[run[column][row] for run in taken] for column in range(len(programs))]
+        ours = median(columns[0])
+        lines.append([words, *(f"{figure(values)}{unit}, **{ratio(median(values) / ours)}**" for values in columns)])
+    text = docs.table(["", *(program.name for program in programs)], *lines)
     return f"{text}\n\nNot installed, and so not measured: {', '.join(missing)}." if missing else text

@@ -11,7 +11,7 @@ from tests.tools import docs
 from tests.tools.bench.field import WAYS, Program
 from tests.tools.bench.peers import SLEEP
 from tests.tools.bench.running import SETTLED, running
-from tests.tools.bench.shown import rounded
+from tests.tools.bench.shown import figure, rounded
 from tests.tools.progress import progress
 
 COUNTS = [1, 10, 100, 1000]
@@ -67,7 +67,7 @@ def table(grown: Grown, words: str) -> str:
     rows = []
     for name, times in grown.items():
         fit = growth(times)
-        shown = [f"{rounded(median(times[count]))} ms" for count in COUNTS]
+        shown = [f"{figure(times[count])} ms" for count in COUNTS]
         rows.append([name, *shown, f"{rounded(fit.each)} ms", f"{fit.power:.1f}"])
     head = [words, *map(str, COUNTS), "each further command", "power"]
     return docs.table(head, *rows)

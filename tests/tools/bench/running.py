@@ -1,4 +1,4 @@
-"""A program that runs as PID 1 of a PID namespace with its commands, and what can be measured of it from outside.
+"""A program that runs with its commands, usually as PID 1 of a PID namespace, and what can be measured from outside.
 
 A command is the shell script `command` in the folder in which the program is started. It writes into the FIFO `said`
 there, because some programs keep the stdout of their commands to themselves. Another FIFO, `gate`, ends when we say so.
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -29,7 +29,7 @@ class Running:
     """A program and its commands, each of which has said when it started."""
 
     def __init__(
-        self, program: Program, process: subprocess.Popen[bytes], said: FileIO, gate: FileIO, commands: int
+        self, program: Program, process: subprocess.Popen[bytes], said: FileIO, gate: FileIO, commands: int, depth: int
     ) -> None:
         self._program = program
         self._process = process
@@ -37,7 +37,7 @@ class Running:
         self._gate = gate
         self._unread = b""
         self.stamps = [self.stamp() for _ in range(commands)]
-        self.init = tree(process.pid)[1]  # the child of unshare
+        self.init = tree(process.pid)[depth]
 
     def stamp(self) -> int:
         """The time that a command writes next, in nanoseconds."""
@@ -83,7 +83,7 @@ class Running:
         return (self.stamp() - start) / 1e6
 
     def children(self) -> int:
-        """How many children PID 1 has, with those that it has not reaped."""
+        """How many children it has, with those that it has not reaped."""
         return len(Path(f"/proc/{self.init}/task/{self.init}/children").read_text().split())
 
     def stop(self) -> float:
@@ -105,6 +105,13 @@ def tree(pid: int, without: Collection[int] = ()) -> list[int]:
     return found
 
 
+def kill_tree(pid: int) -> None:
+    """Kill a process and its descendants. One that is PID 1 takes its whole namespace with it."""
+    for each in tree(pid):
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+
+
 def name_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
@@ -113,14 +120,17 @@ def name_of(pid: int) -> str:
 
 
 @contextmanager
-def running(program: Program, work: str, commands: int = 1) -> Iterator[Running]:
-    """Start a program with so many commands, each of which does this work. At the end nothing of it is left."""
+def running(program: Program, work: str, commands: int = 1, prefix: Sequence[str] = AS_INIT) -> Iterator[Running]:
+    """Start a program with so many commands, each of which does this work. At the end nothing of it is left.
+
+    Without a prefix, it is an ordinary process.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         script(folder / "command", work)
         os.mkfifo(folder / "said")
         os.mkfifo(folder / "gate")
-        argv = [*AS_INIT, *program.configure(folder, commands)]
+        argv = [*prefix, *program.configure(folder, commands)]
         null = subprocess.DEVNULL
         with (
             (folder / "said").open("r+b", buffering=0) as said,
@@ -128,6 +138,6 @@ def running(program: Program, work: str, commands: int = 1) -> Iterator[Running]
             subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, cwd=folder) as process,
         ):
             try:
-                yield Running(program, process, said, gate, commands)
+                yield Running(program, process, said, gate, commands, depth=1 if prefix else 0)  # a child of unshare
             finally:
-                process.kill()  # unshare takes the whole namespace with it
+                kill_tree(process.pid)

@@ -13,6 +13,7 @@ from tests.cast.harness import AS_INIT, ROOT
 from tests.tools import docs
 from tests.tools.bench import floor
 from tests.tools.bench.field import PYTHON, VENV
+from tests.tools.bench.shown import figure
 from tests.tools.progress import progress
 
 TIMES = 4  # as many runs as for the other tables, because the ratios are close to 1
@@ -53,15 +54,15 @@ def table(runs: int) -> str:
             for number, way in enumerate(each(found)):
                 starts[number].append(floor.first_child([*AS_INIT, *way.argv, "-q", "---", *floor.STAMP]))
                 if turn % TIMES == 0:
-                    memory[number].append(floor.rss_as_init([*way.argv, "-q", "---", *floor.ASLEEP]))
+                    memory[number].append(floor.rss_as_init([*way.argv, "-q", "---", "./command"]))
     first = median(starts[0])
     rows = [
         [
             way.words,
             f"{sum(map(size, way.files)) / (1 << 20):.1f} MiB",
-            f"{median(start):.1f} ms",
+            f"{figure(start)} ms",
             f"**{median(start) / first:.2f}**",
-            f"{median(resident):.1f} MiB",
+            f"{figure(resident)} MiB",
         ]
         for way, start, resident in zip(found, starts, memory, strict=True)
     ]
