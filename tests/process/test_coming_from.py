@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -341,6 +342,28 @@ def writes_where_muinit_writes(row: Row) -> None:
     assert row.said(X=["echo", "X"], Y=["sleep", "60"]).stdout == "X\n"
 
 
+def follows_its_command(row: Row) -> None:
+    for code in (0, 3):
+        with row.run(X=kid("X", f"USR1=exit {code}"), Y=kid("Y", "TERM=exit 5")) as it:
+            it.ready("X", "Y")
+            it.kill("X", signal.SIGUSR1)
+            it.hear("X USR1", "Y TERM")
+            assert it.end() == code
+
+
+def starts_one_after_the_other(row: Row) -> None:
+    """X and Y are programs in PATH here."""
+    for code, said in ((0, "X\nY\n"), (3, "X\n")):
+        with TemporaryDirectory() as folder:
+            for name, then in (("X", code), ("Y", 4)):
+                path = Path(folder) / name
+                path.write_text(f"#!/bin/sh\necho {name}\nexit {then}\n")
+                path.chmod(0o755)
+            argv, env = row.argv(), {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False, env=env)
+        assert (done.returncode, done.stdout) == (code or 4, said)
+
+
 def starts_nothing_again(row: Row) -> None:
     with row.run(X=kid("X", "USR1=exit 3"), Y=kid("Y", "TERM=exit 0")) as it:
         it.ready("X", "Y")
@@ -386,6 +409,13 @@ CHECKS: dict[str, Check] = {
     "user=nobody": becomes_another_user,
     "stdout_logfile=/dev/stdout": writes_where_muinit_writes,
     "autorestart=true": starts_nothing_again,
+    "web/run that executes X": calls_it_by_its_name,
+    "a finish script that halts the container": one_end_stops_the_other,
+    "X as CMD, Y as a service": follows_its_command,
+    "down-signal with SIGQUIT": stops_one_with_quit,
+    "timeout-kill with 10000": has_ten_seconds,
+    "a oneshot X on which Y depends": starts_one_after_the_other,
+    "s6-setuidgid nobody X": becomes_another_user,
 }
 
 
