@@ -153,8 +153,9 @@ def measure(row: Row, count: Count) -> list[list[float]]:
 
 def cells(row: Row, samples: list[list[float]]) -> list[str]:
     """A row of the table: floor, muinit, ratio, bound, tini."""
-    ours, theirs = median(samples[1]), median(samples[0])
-    times = f"**{ours / theirs:.2f}**" if theirs else ""
+    peer = samples[-1] if "tini" in row.bound else samples[0]  # of which the bound is a multiple
+    ours, theirs = median(samples[1]), median(peer)
+    times = f"**{ours / theirs:.2f}**" if theirs and peer is not samples[1] else ""
     shown = [f"{figure(values)}{row.unit}" for values in samples]
     return [row.words, *shown[:2], times, row.bound, *(shown[2:] or [""])]
 
