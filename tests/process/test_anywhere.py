@@ -88,8 +88,15 @@ def test_output_is_labelled(place: str) -> None:
         assert it.end() == 3
 
 
-@pytest.mark.parametrize("namespaces", [PID1, PROCESS], ids=["PID 1", "not PID 1"])
-def test_an_orphan_outlives_its_labelled_command(place: str, namespaces: list[str], tmp_path: Path) -> None:
+def test_an_orphan_outlives_its_labelled_command(place: str, tmp_path: Path) -> None:
+    outlives(place, PID1, tmp_path)
+
+
+def test_an_orphan_outlives_its_labelled_command_without_proc_in_an_ordinary_process(tmp_path: Path) -> None:
+    outlives("no /proc", PROCESS, tmp_path)
+
+
+def outlives(place: str, namespaces: list[str], tmp_path: Path) -> None:
     """Whether it still has the pipe, or has closed its output as daemons do: muinit waits for it, and loses nothing."""
     quiet = f"setsid sh -c 'sleep 0.4; echo done >{tmp_path}/F' >/dev/null 2>&1 &"
     loud = "setsid sh -c 'sleep 0.2; echo x' &"
