@@ -373,29 +373,29 @@ def test_without_a_terminal_on_stdin_ctrl_c_and_ctrl_z_come_through_muinit(shell
     shell.see("shell> ")
 
 
-def test_a_program_that_stops_itself_gives_the_terminal_to_the_shell(shell: Screen) -> None:
-    shell.type(f"muinit {words(kid('A', 'TSTP=stop', 'CONT=say', 'TERM=exit 4'), kid('B'))}\n")
-    pid = int(shell.see(r"A ready (\d+)\r\n")[1])
-    shell.type("\x1a")
-    shell.see(r"A TSTP\r\n")
+def goes_on_and_stops(shell: Screen, pid: int) -> None:
+    """The shell has the terminal back. `fg` continues A, which has this pid, and a SIGTERM to muinit stops it."""
     shell.see("Stopped +muinit")
     shell.see("shell> ")
     shell.type("fg\n")
     shell.see(r"A CONT\r\n")
     os.kill(int(status(pid)["PPid"]), signal.SIGTERM)
     shell.see(r"A TERM\r\n")
+
+
+def test_a_program_that_stops_itself_gives_the_terminal_to_the_shell(shell: Screen) -> None:
+    shell.type(f"muinit {words(kid('A', 'TSTP=stop', 'CONT=say', 'TERM=exit 4'), kid('B'))}\n")
+    pid = int(shell.see(r"A ready (\d+)\r\n")[1])
+    shell.type("\x1a")
+    shell.see(r"A TSTP\r\n")
+    goes_on_and_stops(shell, pid)
 
 
 def test_ctrl_z_suspends_the_pipeline_that_muinit_is_part_of(shell: Screen) -> None:
     shell.type(f"muinit {words(kid('A', 'CONT=say', 'TERM=exit 4'))} | cat\n")
     pid = int(shell.see(r"A ready (\d+)\r\n")[1])
     shell.type("\x1a")
-    shell.see("Stopped +muinit")
-    shell.see("shell> ")
-    shell.type("fg\n")
-    shell.see(r"A CONT\r\n")
-    os.kill(int(status(pid)["PPid"]), signal.SIGTERM)
-    shell.see(r"A TERM\r\n")
+    goes_on_and_stops(shell, pid)
     shell.see("shell> ")
 
 
