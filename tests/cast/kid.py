@@ -13,11 +13,16 @@ kid.py NAME [RULE...], where a rule is one of
   kid NAME,RULE,...   start another kid, with any of the rules above
   orphan NAME,RULE,...  the same, but as a daemon, from a child that exits at once
   clone FLAGS NAME,RULE,...  the same, but with clone(2) and these flags: with 0 the kid sends no signal when it ends
+
+With KID_SECONDS=0.4 in the environment it waits so long before it acts. A test that fails then needs a quick machine.
 """
 
 import os
 import signal
 import sys
+import time
+
+SECONDS = float(os.environ.get("KID_SECONDS", "0"))
 
 
 def be(name: str, rules: list[str]) -> None:
@@ -70,6 +75,7 @@ def be(name: str, rules: list[str]) -> None:
             signal.pause()
         signum = signal.sigwait(actions)
         word, action = actions[signum]
+        time.sleep(SECONDS)
         say(word)
         if action.startswith("exit"):
             os._exit(int(action.split()[1]))

@@ -88,7 +88,7 @@ def busy(trace: Path) -> None:
         kid("d", *says[:2], "HUP=exit 7"),
         kid("e", *says[:2], "HUP=ignore", "TERM=exit 143"),
     ]
-    options = f"-q -t 0.25 -k HUP,TERM,KILL -s INT,USR1 --trace-file {trace}"
+    options = f"-q -t 1 -k HUP,TERM,KILL -s INT,USR1 --trace-file {trace}"
     with Run(*commands, options=options) as run:
         run.ready("a", "b", "c", "d", "e")
 

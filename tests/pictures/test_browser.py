@@ -321,7 +321,7 @@ def test_hovering_tells_more(traces: dict[str, Path], shown: dict[str, Seen]) ->
     page.locator(".marks").nth(0).locator(".kill").nth(0).hover()
     assert tooltip(page).startswith("SIGKILL\nsent, TERMINATING [step 3 of 3]\nat ")
     page.locator(".segment").nth(2).hover()
-    assert tooltip(page).split("\n")[:2] == ["TERMINATING [step 2 of 3]", "SIGTERM, 0.25 s"]
+    assert tooltip(page).split("\n")[:2] == ["TERMINATING [step 2 of 3]", "SIGTERM, 1 s"]
     page.mouse.move(1, 1)
     assert tooltip(page) == ""
     assert not it.wrong

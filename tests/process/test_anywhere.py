@@ -132,7 +132,7 @@ def test_sigkill_reaches_groups_and_trees(place: str) -> None:
 
 def test_without_proc_muinit_gives_up_on_an_orphan_out_of_reach() -> None:
     """The orphan cannot be listed, so muinit cannot name it; the kernel kills it when PID 1 exits."""
-    with Run(kid("A", "orphan B,setsid", "TERM=exit 0"), options="-t 0.1", prefix=within("no /proc", PID1)) as it:
+    with Run(kid("A", "orphan B,setsid", "TERM=exit 0"), options="-t 1", prefix=within("no /proc", PID1)) as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         it.hear("A TERM")

@@ -127,7 +127,7 @@ def test_a_job_of_the_shell_that_became_muinit_is_stopped() -> None:
 @pytest.mark.parametrize("rule", ["TERM=exit 0", "TERM=ignore"])
 def test_a_child_that_sends_no_sigchld_is_stopped(run: Callable[..., Run], flags: int, rule: str) -> None:
     """A command makes it, or with CLONE_PARENT a sibling, which is muinit's own child and is stopped like an orphan."""
-    with run(kid("A", f"clone {flags} C,setsid,{rule}", "TERM=exit 3"), options="-t 0.3") as it:
+    with run(kid("A", f"clone {flags} C,setsid,{rule}", "TERM=exit 3"), options="-t 1") as it:
         it.ready("A", "C")
         it.signal(signal.SIGTERM)
         it.hear("A TERM", *(["C TERM"] if "exit" in rule else []))

@@ -65,7 +65,7 @@ def test_a_stopped_command_is_continued() -> None:
 def test_nobody_is_asked_twice() -> None:
     """A second SIGTERM means "at once" to many programs."""
     with Broken(
-        IN_THE_LOOP.format(error="OSError(5, 'bad')"), kid("A", "TERM=say", "kid B,TERM=say"), options="-t 1"
+        IN_THE_LOOP.format(error="OSError(5, 'bad')"), kid("A", "TERM=say", "kid B,TERM=say"), options="-t 2"
     ) as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_the_last_resort_has_its_own_way_where_the_rest_is_broken(bug: str) -> N
     commands = [kid("A", "TERM=exit 0"), kid("B", "TERM=ignore", "kid C,TERM=ignore")]
     if ".pids" not in bug and ".kill" not in bug:  # then there is a way to the orphan too
         commands.append(kid("D", "TERM=exit 0", "orphan E,TERM=ignore,setsid"))
-    with Broken(bugs, *commands, options="-t 0.5") as it:
+    with Broken(bugs, *commands, options="-t 1") as it:
         it.ready("A", "B", "C", *(["D", "E"] if commands[2:] else []))
         it.signal(signal.SIGTERM)
         it.hear("A TERM", *(["D TERM"] if commands[2:] else []))
@@ -137,7 +137,7 @@ def test_without_adoption_the_descendants_are_found_while_they_have_parents() ->
         kid("A", "TERM=ignore", "kid B,TERM=ignore,setsid"),
         kid("C", "kid D,TERM=say,USR1=exit 0,setsid", "TERM=exit 0"),
     )
-    with Broken(bug, *commands, options="-t 0.5") as it:
+    with Broken(bug, *commands, options="-t 3") as it:
         it.ready("A", "B", "C", "D")
         it.signal(signal.SIGTERM)
         it.hear("C TERM", "D TERM")
@@ -212,7 +212,7 @@ def test_whatever_is_raised(error: str) -> None:
 def test_wherever_it_is_raised(place: str, error: str) -> None:
     """`bug(*_)` is a RecursionError; `bug()` is endless in CPython 3.13.0."""
     bug = f"from statechart import lifecycle\ndef bug(*_): {error}\n{place} = bug"
-    with Broken(bug, kid("A", "TERM=exit 0"), kid("B", "TERM=ignore"), options="-t 0.2") as it:
+    with Broken(bug, kid("A", "TERM=exit 0"), kid("B", "TERM=ignore"), options="-t 1") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         it.hear("A TERM")
@@ -378,7 +378,7 @@ def ends_or_has_begun(it: Run) -> bool:
 def test_an_address_space_that_is_taken_away(limit: int, pid1: bool) -> None:
     """By prlimit(2), while muinit runs. The last resort must do with the memory that muinit has."""
     commands = kid("A", "TERM=exit 0"), kid("B", "orphan O,TERM=ignore,setsid", "TERM=exit 0")
-    with Run(*commands, options="-t 0.5", pid1=pid1) as it:
+    with Run(*commands, options="-t 1", pid1=pid1) as it:
         it.ready("A", "B", "O")
         resource.prlimit(it.init, resource.RLIMIT_AS, (limit, limit))
         it.signal(signal.SIGTERM)
@@ -414,7 +414,7 @@ def test_descriptors_that_are_taken_away(broken: bool) -> None:
     """Nothing new can be opened. The children are listed through a file that is open already."""
     bug = IN_THE_LOOP.format(error="RuntimeError('a bug')") if broken else ""
     commands = kid("A", "orphan O,TERM=exit 0,setsid", "TERM=exit 0"), kid("B", "orphan P,TERM=ignore,setsid")
-    with Broken(bug, *commands, options="-t 0.5") as it:
+    with Broken(bug, *commands, options="-t 1") as it:
         it.ready("A", "B", "O", "P")
         resource.prlimit(it.init, resource.RLIMIT_NOFILE, (1, 1))  # poll(2) needs one
         it.signal(signal.SIGTERM)

@@ -44,7 +44,7 @@ def test_quiet_and_verbose() -> None:
 
 def test_a_verbose_run_tells_its_story(run: Callable[..., Run]) -> None:
     """It has a line for each start, end, adoption, reaped orphan and step, and the last line even at exit 0."""
-    with run(kid("A", "orphan O,TERM=ignore", "TERM=exit 0"), kid("B", "USR1=exit 0"), options="-v -t 0.1") as it:
+    with run(kid("A", "orphan O,TERM=ignore", "TERM=exit 0"), kid("B", "USR1=exit 0"), options="-v -t 1") as it:
         it.ready("A", "B", "O")
         it.kill("B", signal.SIGUSR1)
         it.hear("B USR1", "A TERM")
@@ -56,7 +56,7 @@ def test_a_verbose_run_tells_its_story(run: Callable[..., Run]) -> None:
             rf"started pid {b} {title}",
             rf"adopted pid {o} \(python[\d.]*\)",
             rf"pid {b} {title} exited 0 after {TIME}",
-            r"step 1 of 2: SIGTERM, SIGCONT to every child; waiting up to 0.1 s",
+            r"step 1 of 2: SIGTERM, SIGCONT to every child; waiting up to 1 s",
             rf"pid {a} {title} exited 0 after {TIME}, {TIME} into step 1 of 2 \(SIGTERM\)",
             r"step 2 of 2: SIGKILL to every descendant; waiting up to 1 s",
             rf"reaped pid {o} \(python[\d.]*\), which died of SIGKILL",

@@ -100,7 +100,7 @@ def test_a_process_that_forks_faster_than_it_can_be_listed_is_killed(pid1: bool)
 
 
 def test_a_daemon_that_keeps_stdout_open_does_not_make_muinit_wait() -> None:
-    with Run(kid("A", "orphan B,TERM=ignore,setsid", "TERM=exit 0"), options="-k TERM -t 0.1") as it:
+    with Run(kid("A", "orphan B,TERM=ignore,setsid", "TERM=exit 0"), options="-k TERM -t 1") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         assert it.process.wait(PATIENCE) == 1

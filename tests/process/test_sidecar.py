@@ -58,7 +58,7 @@ def test_the_end_of_a_sidecar_stops_the_others_and_counts(run: Start) -> None:
 
 @pytest.mark.parametrize("rule", ["TERM=exit 7", "TERM=die", "TERM=ignore"])
 def test_how_a_sidecar_ends_after_the_others_decides_nothing(rule: str, run: Start) -> None:
-    with run(["--sidecar", *kid("S", rule)], kid("A", "TERM=exit 0"), options="-t 0.3") as it:
+    with run(["--sidecar", *kid("S", rule)], kid("A", "TERM=exit 0"), options="-t 1") as it:
         it.ready("S", "A")
         it.signal(signal.SIGTERM)
         it.hear("A TERM")
@@ -70,7 +70,7 @@ def test_how_a_sidecar_ends_after_the_others_decides_nothing(rule: str, run: Sta
 def test_a_sidecar_beside_a_stubborn_command(run: Start) -> None:
     """A has to be killed; until then the sidecar and its child live, and the SIGKILL for A passes them by."""
     sidecar = ["--sidecar", *kid("S", "kid T,TERM=exit 0", "TERM=exit 0")]
-    with run(sidecar, kid("A", "kid B,TERM=say", "TERM=say"), options="-t 1 --trace-states") as it:
+    with run(sidecar, kid("A", "kid B,TERM=say", "TERM=say"), options="-t 3 --trace-states") as it:
         it.ready("S", "T", "A", "B")
         it.signal(signal.SIGTERM)
         it.hear_in_order("A TERM", "B TERM", "S TERM")  # B is asked late
@@ -82,7 +82,7 @@ def test_a_sidecar_beside_a_stubborn_command(run: Start) -> None:
 
 def test_when_the_steps_of_the_others_are_over_the_sidecar_is_stopped_all_the_same(run: Start) -> None:
     """A outlives the steps, which have no SIGKILL. Then they begin again, for the sidecar too; A makes it 1."""
-    with run(PROXY, kid("A", "TERM=say"), options="-k TERM -t 0.3 --trace-states") as it:
+    with run(PROXY, kid("A", "TERM=say"), options="-k TERM -t 1 --trace-states") as it:
         it.ready("S", "A")
         it.signal(signal.SIGTERM)
         it.hear("A TERM")
@@ -156,7 +156,7 @@ def test_a_second_sigterm_while_the_sidecar_is_stopped_stops_it_again(run: Start
 
 
 def test_a_sidecar_that_survives_makes_it_1(run: Start) -> None:
-    with run(["--sidecar", *kid("S", "TERM=say")], kid("A", "TERM=exit 0"), options="-k TERM -t 0.3") as it:
+    with run(["--sidecar", *kid("S", "TERM=say")], kid("A", "TERM=exit 0"), options="-k TERM -t 1") as it:
         it.ready("S", "A")
         it.signal(signal.SIGTERM)
         it.hear_in_order("A TERM", "S TERM")
@@ -223,7 +223,7 @@ def test_a_death_by_its_own_signal_is_no_failure(run: Start) -> None:
 def test_the_target_of_an_own_signal_is_below_the_command_alone(run: Start) -> None:
     """A and what descends from it get QUIT; of B and its child only B gets TERM, and its child is asked late."""
     first = ["-k", "QUIT@tree", *kid("A", "kid C,setsid,QUIT=exit 0", "QUIT=exit 0")]
-    with run(first, kid("B", "kid D,TERM=exit 0", "TERM=say", "HUP=exit 0"), options="-t 1") as it:
+    with run(first, kid("B", "kid D,TERM=exit 0", "TERM=say", "HUP=exit 0"), options="-t 3") as it:
         it.ready("A", "B", "C", "D")
         it.signal(signal.SIGTERM)
         it.hear("A QUIT", "C QUIT", "B TERM")
@@ -235,7 +235,7 @@ def test_the_target_of_an_own_signal_is_below_the_command_alone(run: Start) -> N
 
 def test_what_is_asked_late_below_a_command_gets_the_signal_of_that_command(run: Start) -> None:
     first = ["-k", "QUIT", *kid("A", "kid C,QUIT=exit 0,TERM=exit 5", "QUIT=say", "HUP=exit 0")]
-    with run(first, kid("B", "kid D,TERM=exit 0", "TERM=say", "HUP=exit 0"), options="-t 1") as it:
+    with run(first, kid("B", "kid D,TERM=exit 0", "TERM=say", "HUP=exit 0"), options="-t 3") as it:
         it.ready("A", "B", "C", "D")
         it.signal(signal.SIGTERM)
         it.hear("A QUIT", "B TERM")
@@ -256,7 +256,7 @@ def test_an_orphan_gets_the_common_signal(run: Start) -> None:
 
 def test_a_later_step_is_common_again(run: Start) -> None:
     first = ["-k", "QUIT", *kid("A", "QUIT=say", "INT=exit 0")]
-    with run(first, kid("B", "TERM=say", "INT=exit 0"), options="-k TERM:0.3,INT:60") as it:
+    with run(first, kid("B", "TERM=say", "INT=exit 0"), options="-k TERM:1,INT:60") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         it.hear("A QUIT", "B TERM")

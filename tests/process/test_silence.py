@@ -20,7 +20,7 @@ Start = Callable[..., Run]
 
 
 def test_a_command_that_had_to_be_killed_is_reported_at_exit_0(run: Start) -> None:
-    with run(kid("A", "USR1=exit 0"), kid("B", "TERM=say"), options="-t 0.1") as it:
+    with run(kid("A", "USR1=exit 0"), kid("B", "TERM=say"), options="-t 1") as it:
         it.ready("A", "B")
         it.kill("A", signal.SIGUSR1)
         it.hear("A USR1", "B TERM")
@@ -29,7 +29,7 @@ def test_a_command_that_had_to_be_killed_is_reported_at_exit_0(run: Start) -> No
 
 
 def test_an_orphan_that_had_to_be_killed_is_named(run: Start) -> None:
-    with run(kid("A", "orphan B,TERM=say", "TERM=exit 0"), options="-t 0.1") as it:
+    with run(kid("A", "orphan B,TERM=say", "TERM=exit 0"), options="-t 1") as it:
         it.ready("A", "B")
         it.stop("A", "B")
         name = rf"pid {it.pids['B']} \(python[\d.]*\)"
@@ -38,7 +38,7 @@ def test_an_orphan_that_had_to_be_killed_is_named(run: Start) -> None:
 
 def test_many_orphans_are_counted(run: Start) -> None:
     orphans = [f"orphan B{n},TERM=ignore" for n in range(8)]
-    with run(kid("A", *orphans, "TERM=exit 0"), options="-t 0.1") as it:
+    with run(kid("A", *orphans, "TERM=exit 0"), options="-t 1") as it:
         it.ready("A", *(f"B{n}" for n in range(8)))
         it.stop("A")
         assert re.search(r"SIGKILL ended (pid \d+ \(python[\d.]*\)(, )?){5} and 3 more, which", it.err)

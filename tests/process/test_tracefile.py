@@ -30,7 +30,7 @@ def test_a_run_is_written_down(run: Callable[..., Run], tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     family = kid("A", "USR1=say", "TERM=say", "INT=exit 4", "orphan O,USR1=say,TERM=ignore,INT=ignore")
     other = kid("B", "USR1=say", "TERM=exit 7")
-    options = f"-k TERM,INT,KILL -t 0.2 -s USR1 --trace-file {path}"
+    options = f"-k TERM,INT,KILL -t 1 -s USR1 --trace-file {path}"
     with run(family, other, options=options) as it:
         it.ready("A", "B", "O")
         it.signal(signal.SIGUSR1)
@@ -40,7 +40,7 @@ def test_a_run_is_written_down(run: Callable[..., Run], tmp_path: Path) -> None:
         assert it.end() == 7
         header, *events, end = traces.of(path)
         assert header["steps"] == ["SIGTERM", "SIGINT", "SIGKILL"]
-        assert (header["times"], header["forward"]) == ([0.2] * 3, ["SIGUSR1"])
+        assert (header["times"], header["forward"]) == ([1.0] * 3, ["SIGUSR1"])
         assert header["argv"] == [*MUINIT, *options.split(), "---", *family, "---", *other]
         assert [command["pid"] for command in header["commands"]] == [it.pids["A"], it.pids["B"]]
         assert header["commands"][0]["argv"] == family

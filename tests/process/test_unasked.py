@@ -27,7 +27,7 @@ def asked_late(it: Run) -> list[str]:
 def test_the_program_of_a_shell_that_delays_its_trap_is_asked(run: Start) -> None:
     """Bash runs a trap only after the program in its foreground has ended (bash(1), SIGNALS)."""
     script = 'trap "echo trapped; exit 0" TERM; echo ready; sleep 30'
-    with run(["bash", "-c", script], options="-t 0.3 --trace-states") as it:
+    with run(["bash", "-c", script], options="-t 1 --trace-states") as it:
         it.hear("ready")
         it.signal(signal.SIGTERM)
         it.hear("trapped")
@@ -38,7 +38,7 @@ def test_the_program_of_a_shell_that_delays_its_trap_is_asked(run: Start) -> Non
 def test_a_wrapper_that_ignores_sigterm_ends_with_its_program(run: Start) -> None:
     """As with mysqld_safe and npm, the program shuts down in good order, and the wrapper ends after it."""
     wrapper = "import signal, sys, subprocess as s; signal.signal(15, lambda *_: None); sys.exit(s.call(sys.argv[1:]))"
-    with run([sys.executable, "-c", wrapper, *kid("B", "TERM=exit 0")], options="-t 0.3 --trace-states") as it:
+    with run([sys.executable, "-c", wrapper, *kid("B", "TERM=exit 0")], options="-t 1 --trace-states") as it:
         it.ready("B")
         it.stop("B")
         assert len(asked_late(it)) == 1
@@ -58,7 +58,7 @@ def test_python_or_a_sandbox_may_not_know_pidfds(lacks: str) -> None:
     """Conda's Python does not (python-trio/trio#2855), nor uv's before June 2026 (python-build-standalone#193)."""
     script = f"import os, _signal, sys; from muinit import __main__ as m\n{lacks}\nsys.argv[0] = 'muinit'; m.run()"
     command = kid("A", "TERM=ignore", "kid B,TERM=say", "kid C,TERM=ignore")
-    argv = [sys.executable, "-c", script, "-t", "0.3", "---", *command]
+    argv = [sys.executable, "-c", script, "-t", "1", "---", *command]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE, cwd=ROOT) as it:
         assert it.stdout is not None
         assert it.stderr is not None
@@ -72,7 +72,7 @@ def test_python_or_a_sandbox_may_not_know_pidfds(lacks: str) -> None:
 def test_every_descendant_is_asked_once(run: Start) -> None:
     """D is an orphan and is asked with A; A asks nobody, so B and C are asked late; then all are killed."""
     tree = "kid B,TERM=say", "kid C,TERM=say", "orphan D,TERM=say"
-    with run(kid("A", *tree, "TERM=say"), options="-t 0.3 --trace-states") as it:
+    with run(kid("A", *tree, "TERM=say"), options="-t 1 --trace-states") as it:
         it.ready("A", "B", "C", "D")
         it.signal(signal.SIGTERM)
         it.hear("A TERM", "B TERM", "C TERM", "D TERM")
@@ -83,7 +83,7 @@ def test_every_descendant_is_asked_once(run: Start) -> None:
 
 def test_an_orphan_that_was_asked_as_a_grandchild_is_not_asked_again(run: Start) -> None:
     """C is asked late as a child of A; when A dies, muinit adopts C and does not ask it again."""
-    with run(kid("A", "kid C,TERM=say", "TERM=ignore"), kid("X", "TERM=ignore"), options="-t 1 --trace-states") as it:
+    with run(kid("A", "kid C,TERM=say", "TERM=ignore"), kid("X", "TERM=ignore"), options="-t 3 --trace-states") as it:
         it.ready("A", "C", "X")
         it.signal(signal.SIGTERM)
         it.hear("C TERM")
@@ -94,7 +94,7 @@ def test_an_orphan_that_was_asked_as_a_grandchild_is_not_asked_again(run: Start)
 
 
 def test_a_new_stop_asks_everybody_again(run: Start) -> None:
-    with run(kid("A", "kid B,TERM=say", "TERM=say"), options="-t 1 --trace-states") as it:
+    with run(kid("A", "kid B,TERM=say", "TERM=say"), options="-t 3 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         it.hear_in_order("A TERM", "B TERM")
@@ -105,7 +105,7 @@ def test_a_new_stop_asks_everybody_again(run: Start) -> None:
 
 
 def test_a_stop_takes_no_longer_if_everybody_was_asked(run: Start) -> None:
-    with run(kid("A", "TERM=say"), kid("B", "orphan C,TERM=say", "TERM=exit 0"), options="-t 0.2 --trace-states") as it:
+    with run(kid("A", "TERM=say"), kid("B", "orphan C,TERM=say", "TERM=exit 0"), options="-t 1 --trace-states") as it:
         it.ready("A", "B", "C")
         it.signal(signal.SIGTERM)
         assert it.end() == 137
@@ -115,7 +115,7 @@ def test_a_stop_takes_no_longer_if_everybody_was_asked(run: Start) -> None:
 
 def test_the_last_step_asks_too(run: Start) -> None:
     """If -k does not end with KILL, muinit exits next, and when PID 1 exits, the kernel sends SIGKILL to everything."""
-    with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-k TERM -t 1 --trace-states") as it:
+    with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-k TERM -t 3 --trace-states") as it:
         it.ready("A", "B")
         it.signal(signal.SIGTERM)
         it.hear("A TERM", "B TERM")
@@ -123,7 +123,7 @@ def test_the_last_step_asks_too(run: Start) -> None:
         assert it.end() == 137
 
 
-@pytest.mark.parametrize("options", ["-k KILL -t 1", "-t inf", "-k TERM,INT -t 1"])
+@pytest.mark.parametrize("options", ["-k KILL -t 1", "-t inf", "-k TERM,INT -t 3"])
 def test_there_is_no_more_than_one_extension(run: Start, options: str) -> None:
     """There is none if SIGKILL is the first step or the time never ends, else one, before SIGKILL or the exit."""
     with run(kid("A", "kid B,TERM=say,INT=say", "TERM=say", "INT=say"), options=f"{options} --trace-states") as it:
@@ -151,7 +151,7 @@ def test_a_timeout_of_zero_still_asks_everybody(run: Start) -> None:
 
 
 def test_a_stopped_program_is_continued(run: Start) -> None:
-    with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-t 0.3") as it:
+    with run(kid("A", "kid B,TERM=exit 0", "TERM=say"), options="-t 1") as it:
         it.ready("A", "B")
         it.kill("B", signal.SIGSTOP)
         it.signal(signal.SIGTERM)
@@ -161,7 +161,7 @@ def test_a_stopped_program_is_continued(run: Start) -> None:
 
 def test_the_programs_of_an_orphan_are_asked_too(run: Start) -> None:
     """They are asked even in DRAINING, when the command has ended and its orphan keeps the signal to itself."""
-    with run(kid("A", "TERM=exit 0", "orphan B,TERM=say,kid C"), options="-t 0.3 --trace-states") as it:
+    with run(kid("A", "TERM=exit 0", "orphan B,TERM=say,kid C"), options="-t 1 --trace-states") as it:
         it.ready("A", "B", "C")
         it.stop("A", "B")
         assert "DRAINING [step 1 of 2, again]" in it.err

@@ -288,18 +288,18 @@ def test_what_a_command_that_may_end_left_is_not_blamed_on_another() -> None:
 
 def test_a_step_has_its_own_time(run: Start, tmp_path: Path) -> None:
     trace = tmp_path / "run.jsonl"
-    options = f"-k INT:0.1,TERM,KILL:5 -t 0.2 --trace-file {trace}"
+    options = f"-k INT:1,TERM,KILL:5 -t 1.5 --trace-file {trace}"
     with run(kid("A", "INT=say", "TERM=say"), options=options) as it:
         it.ready("A")
         it.signal(signal.SIGTERM)
         it.hear_in_order("A INT", "A TERM")
         assert it.end() == 137
     header, *events, _ = traces.of(trace)
-    assert header["times"] == [0.1, 0.2, 5.0]
+    assert header["times"] == [1.0, 1.5, 5.0]
     clocks = [effect["seconds"] for event in events for effect in event["effects"] if effect["effect"] == "clock"]
-    assert clocks == [0.1, 0.2, 5.0]
-    done = said("--diagram", "table", "-k", "INT:0.1,TERM,KILL:5", "-t", "0.2")
-    assert done.stdout.startswith("A stop takes at most 5.5 s: ")
+    assert clocks == [1.0, 1.5, 5.0]
+    done = said("--diagram", "table", "-k", "INT:1,TERM,KILL:5", "-t", "1.5")
+    assert done.stdout.startswith("A stop takes at most 9 s: ")
 
 
 # A stop that takes too long
@@ -352,7 +352,7 @@ def test_every_signal_can_have_a_target_and_one_of_its_own() -> None:
 def test_each_target_of_a_step_has_its_processes_and_each_process_one_signal(target: str, run: Start) -> None:
     """The others are asked late, before SIGKILL."""
     others = ["kid B,TERM=say", "kid C,setsid,TERM=say"]
-    with run(kid("A", "TERM=say", *others), options=f"-k TERM@{target}:0.4,KILL --trace-states") as it:
+    with run(kid("A", "TERM=say", *others), options=f"-k TERM@{target}:1,KILL --trace-states") as it:
         it.ready("A", "B", "C")
         it.signal(signal.SIGTERM)
         it.hear("A TERM", "B TERM", "C TERM")
