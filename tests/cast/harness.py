@@ -143,7 +143,10 @@ class Run:
         """The pid that a process of muinit's namespace has in ours."""
         if not self.pid1:
             return pid
-        return next(ours for ours in tagged(self.tag) if status(ours).get("NSpid", "").split()[1:] == [str(pid)])
+        found = [self.init]
+        for parent in found:  # it grows; a search through all of /proc would take longer than some steps
+            found += (int(child) for file in Path("/proc").glob(f"{parent}/task/*/children") for child in words(file))
+        return next(ours for ours in found if status(ours).get("NSpid", "").split()[1:] == [str(pid)])
 
     # The end
 
@@ -214,6 +217,14 @@ def tagged(tag: str) -> list[int]:
     """The processes with this variable in their environment."""
     pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
     return [pid for pid in pids if pid != os.getpid() and tag.encode() in environment(pid)]
+
+
+def words(file: Path) -> list[str]:
+    """The words of a file of a process, none if it has ended."""
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
 
 
 def environment(pid: int) -> bytes:
