@@ -143,10 +143,9 @@ class Run:
         """The pid that a process of muinit's namespace has in ours."""
         if not self.pid1:
             return pid
-        found = [self.init]
-        for parent in found:  # it grows; a search through all of /proc would take longer than some steps
-            found += (int(child) for file in Path("/proc").glob(f"{parent}/task/*/children") for child in words(file))
-        return next(ours for ours in found if status(ours).get("NSpid", "").split()[1:] == [str(pid)])
+        found = pid_outside(pid, self.init)
+        assert found, f"no process has the pid {pid} in the namespace of muinit"
+        return found
 
     # The end
 
@@ -219,12 +218,18 @@ def tagged(tag: str) -> list[int]:
     return [pid for pid in pids if pid != os.getpid() and tag.encode() in environment(pid)]
 
 
-def words(file: Path) -> list[str]:
-    """The words of a file of a process, none if it has ended."""
-    try:
-        return file.read_text().split()
-    except OSError:
-        return []
+def pid_outside(inside: int, init: int) -> int | None:
+    """The pid, in our PID namespace, of the process with the pid `inside` in that of `init`; None if there is none.
+
+    It is not looked for below `init`: one that is adopted in that moment could be missed.
+    """
+    namespace = os.stat(f"/proc/{init}/ns/pid")
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if status(int(pid)).get("NSpid", "").split()[1:] == [str(inside)]:
+            with suppress(OSError):
+                if os.path.samestat(os.stat(f"/proc/{pid}/ns/pid"), namespace):
+                    return int(pid)
+    return None
 
 
 def environment(pid: int) -> bytes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.cast.harness import AS_INIT, PATIENCE, status, wait_for
+from tests.cast.harness import AS_INIT, PATIENCE, pid_outside, status, wait_for
 from tests.tools.versus.field import PATH, Init, Story, prepare
 from tests.tools.versus.recorder import CUE
 
@@ -66,13 +66,6 @@ def why_no_memory() -> str:
     return ""
 
 
-def descendants(pid: int) -> Iterator[int]:
-    with suppress(OSError):
-        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-            yield child
-            yield from descendants(child)
-
-
 class Watch:
     """A run while it goes on."""
 
@@ -117,10 +110,9 @@ class Watch:
 
     def open(self, inside: int) -> None:
         with suppress(OSError):  # it may be gone again
-            for pid in descendants(self.init):
-                if status(pid).get("NSpid", "").split()[1:] == [str(inside)]:
-                    self.outside[inside] = pid
-                    self.fds[os.pidfd_open(pid)] = inside
+            if pid := pid_outside(inside, self.init):
+                self.outside[inside] = pid
+                self.fds[os.pidfd_open(pid)] = inside
 
     def count(self, word: str) -> int:
         return sum(line[3].startswith(word) for line in self.lines)
