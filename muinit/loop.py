@@ -129,7 +129,7 @@ class Loop:
     def _begin(self, failure: tuple[int, Ending] | None, early: Iterable[tuple[int, int]]) -> None:
         """Handle what has happened since the first command was started."""
         self._look_at_the_dead()
-        orphans = self._new_children()
+        orphans = self._untold()
         endings = self._endings(early)
         self._reap([*endings, failure] if failure else endings)
         if self._lifecycle.state is RUNNING:
@@ -196,7 +196,7 @@ class Loop:
             self._handle(CommandEnded(*endings, left=left, names=tuple(map(self._name, left)), at=self._now()))
             if self._lifecycle.state is RUNNING:  # those that ended may end
                 self._look_at_the_dead()
-                self._known.update(self._new_children())  # so that no command that ends later is said to have left them
+                self._known.update(self._untold())  # so that no command that ends later is said to have left them
         self._kernel.mend_labels(self._say)
         if self._kernel.typed_stop():
             self._suspend()
@@ -217,6 +217,10 @@ class Loop:
     def _look_at_the_dead(self) -> None:
         if self._watch:
             self._look_for_adopted()  # a zombie still has its name; once it is reaped, nobody knows it
+
+    def _untold(self) -> list[int]:
+        """New children, unless there is a trace: that tells of each child before it is known."""
+        return [] if self._watch else self._new_children()
 
     def _new_children(self) -> list[int]:
         return [pid for pid in self._kernel.children(self._spared) if pid not in self._known]

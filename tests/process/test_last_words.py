@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from muinit.termination import TerminationLog
-from tests.cast.harness import MUINIT, UNSHARE, Run, kid, kill_all, wait_for
+from tests.cast.harness import MUINIT, PATIENCE, ROOT, UNSHARE, Run, kid, kill_all, wait_for
 from tests.conftest import need, why_no_namespace
 from tests.process.test_tracefile import NAMES_OF_STDOUT, as_init
 
@@ -65,6 +65,38 @@ def test_a_verbose_run_tells_its_story(run: Callable[..., Run]) -> None:
         lines = iter(it.err.splitlines())
         for pattern in expected:
             assert any(re.fullmatch(f"muinit: {pattern}", line) for line in lines), (pattern, it.err)
+
+
+BETWEEN_TWO_LOOKS = """
+import sys
+from muinit import __main__ as m, loop
+look = loop.Loop._look_at_the_dead
+def late(self):
+    look(self)
+    loop.Loop._look_at_the_dead = look
+    with open({gate!r}, "w") as gate: gate.write("go\\n")
+    while len(self._kernel.children()) < 2: pass
+loop.Loop._look_at_the_dead = late
+sys.argv[0] = "muinit"
+m.run()
+"""
+
+
+def test_an_orphan_that_is_adopted_while_muinit_starts_is_reported(tmp_path: Path) -> None:
+    """It was known, and nobody was told, if it came between two looks. A picture of a run lacked it once."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    argv = [sys.executable, "-c", BETWEEN_TWO_LOOKS.format(gate=str(gate)), "-v", "---"]
+    command = ["sh", "-c", f"read word < {gate}; (sleep 60 &); exec sleep 60"]
+    with subprocess.Popen([*argv, *command], stderr=subprocess.PIPE, text=True, cwd=ROOT) as it:
+        assert it.stderr is not None
+        try:
+            assert it.stderr.readline().startswith("muinit: started ")
+            it.send_signal(signal.SIGCHLD)
+            assert re.fullmatch(r"muinit: adopted pid \d+ \(s(h|leep)\)\n", it.stderr.readline())
+        finally:
+            it.terminate()
+        assert it.wait(PATIENCE) == 143
 
 
 def test_orphans_that_come_and_go_are_reported(run: Callable[..., Run]) -> None:
