@@ -29,7 +29,7 @@ from muinit.loop import Loop
 from muinit.signals import SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTSTP
 from statechart.chart import State
 from statechart.effects import Exit, SendStep
-from statechart.events import CommandEnded, Ending, Event, Timeout
+from statechart.events import CommandEnded, Ending, Event, OrphansAdopted, Timeout
 from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.meanings import NOTHING, meanings
 from statechart.traces import write
@@ -363,6 +363,8 @@ class History:
         self._step = self._since = self._unstopped = self._rounds = 0
         self._looked: list[tuple[Process, set[int]]] = []
         self._spared: set[Process] = set()  # at the last wake
+        self._adopted: set[Process] = set()  # those whose adoption was told
+        self.untold: set[Process] = set()  # children that were there for a whole turn, and were not told with a trace
         self.late = 0  # the number of the call after which the steps began again, because those of the others were over
         self.steps: list[tuple[int, int]] = []  # each step: the call after which it was sent, and its signal
         self.kernel = SimKernel(
@@ -454,6 +456,8 @@ class History:
 
     def _taken(self, taken: Decision) -> None:
         self.taken.append(taken)
+        if isinstance(taken.event, OrphansAdopted):
+            self._adopted.update(self.kernel.table[pid] for pid in taken.event.pids if pid in self.kernel.table)
         for effect in taken.effects:
             if isinstance(effect, SendStep) and effect.pids is None:
                 self.steps.append((self.kernel.calls, effect.signums[0]))
@@ -490,6 +494,9 @@ class History:
             arrived = [*arrived, SIGCONT]
         step = lifecycle.steps[lifecycle.step - 1] if lifecycle.step else 0
         stayed = [one for one, parent in self._parents.items() if parent is us and one.alive]
+        if self.world.watched and self.world.proc and lifecycle.state is State.RUNNING:
+            commands = {command.pid for command in lifecycle.commands}
+            self.untold.update(one for one in stayed if one.pid not in commands and one not in self._adopted)
         tree = (
             [one for one in self._parents if one is not us and self._stayed(one)]
             if step == SIGKILL or "tree" in (self.world.target, self.world.step_target)
@@ -732,6 +739,11 @@ def nobody_who_is_stopped_keeps_the_terminal(it: History) -> None:
     assert not it.frozen
 
 
+def every_adoption_is_told(it: History) -> None:
+    """With a trace and a /proc, every orphan that muinit has for a whole turn before the stop is told of."""
+    assert not [one for one in it.untold if one.program.name != "labeller"]
+
+
 def each_refusal_is_told_once(it: History) -> None:
     """There is one warning for each process that muinit may not signal."""
     if it.world.proc:
@@ -791,6 +803,7 @@ PROPERTIES = [
     what_is_for_one_command_reaches_no_other,
     the_labeller_is_left_alone,
     nobody_who_is_stopped_keeps_the_terminal,
+    every_adoption_is_told,
     each_refusal_is_told_once,
     every_line_is_a_row,
     the_trace_can_be_replayed,

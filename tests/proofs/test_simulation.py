@@ -134,6 +134,13 @@ class NobodyLooksForAdopted(Loop):
         pass
 
 
+class SomeAreKnownUntold(Loop):
+    """A child that comes between two looks is known before a trace tells of it."""
+
+    def _untold(self) -> list[int]:
+        return self._new_children()
+
+
 class AdoptedAreNotSignalled(Loop):
     """Adopted orphans are known, but not signalled."""
 
