@@ -134,10 +134,8 @@ class Run:
 
     def is_reaped(self, name: str) -> bool:
         """Whether this kid has ended, and muinit knows."""
-        if not self.pid1:
-            return not status(self.pids[name])
-        inside = [str(self.pids[name])]
-        return not any(status(ours).get("NSpid", "").split()[1:] == inside for ours in tagged(self.tag))
+        pid = self.pids[name]
+        return pid_outside(pid, self.init) is None if self.pid1 else not status(pid)
 
     def outside(self, pid: int) -> int:
         """The pid that a process of muinit's namespace has in ours."""
