@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.timeout(240),  # one that was just installed starts slowly
 ]
 NAMES = [*RUNS, "cut"]
-NEAR = 1.0  # pixels
+NEAR = 0.5  # pixels
 
 
 @pytest.fixture(scope="module")
