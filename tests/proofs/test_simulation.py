@@ -21,7 +21,7 @@ from statechart.events import Drained, Ending, Event, OrphansEnded
 from statechart.lifecycle import Command, Decision, Lifecycle
 from statechart.meanings import NOTHING, meanings
 from statechart.words.decision import line, start
-from tests.cast.harness import PATIENCE, Run, kid, status, wait_for
+from tests.cast.harness import PATIENCE, Run, is_deaf, kid, status, wait_for
 from tests.proofs.simkernel import Do, Program, SimKernel
 from tests.proofs.simulate import BrokenError, play, play_seed
 
@@ -612,6 +612,7 @@ def real(scenario: Scenario, stages: list[Stage]) -> Told:
                 break
             pids = {pid: name for name, pid in it.pids.items()}
             wait_for(lambda lines=stage.lines, pids=pids: len(plain(said(it).splitlines(), pids)) >= lines)
+            wait_for(lambda: not is_deaf(it.init))  # in the simulation, muinit waits when a deed is done
             act(it, *deed)
         code = it.process.wait(PATIENCE)
         err = it.err
