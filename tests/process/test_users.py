@@ -13,7 +13,7 @@ import pytest
 
 from muinit import signals
 from tests.cast import traces
-from tests.cast.harness import KID, MUINIT, PATIENCE, Run, kid, kill_all, wait_for
+from tests.cast.harness import KID, MUINIT, PATIENCE, Run, is_deaf, kid, kill_all, wait_for
 
 Start = Callable[..., Run]
 
@@ -278,9 +278,14 @@ def test_the_run_ends_with_the_last_command_that_may_end(run: Start) -> None:
 
 def test_what_a_command_that_may_end_left_is_not_blamed_on_another() -> None:
     """The guess that a command went to the background names only what that command left."""
-    first = ["--may-end", "sh", "-c", "setsid sleep 50 & exit 0"]
-    done = said("-t", "0.5", "---", *first, "---", "sh", "-c", "sleep 0.5")
-    assert (done.returncode, done.stderr) == (0, "")
+    with Run(["--may-end", *kid("A", "kid C,setsid", "USR1=exit 0")], kid("B", "USR1=exit 0"), options="-t 1") as it:
+        it.ready("A", "B", "C")
+        for name in ("A", "B"):
+            wait_for(lambda: not is_deaf(it.init))  # in its loop, and done with what came before
+            it.kill(name, signal.SIGUSR1)
+            it.hear(f"{name} USR1")
+            wait_for(lambda name=name: it.is_reaped(name))
+        assert (it.end(), it.err) == (0, "")
 
 
 # Steps with their own time
