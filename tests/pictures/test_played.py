@@ -355,9 +355,9 @@ def test_without_graphviz_the_states_are_a_list(
 
 
 def test_a_press_is_answered_at_once(shown: Seen) -> None:
-    times = shown.page.evaluate("""() => ["web-exits-0", "back"].map((id) => {
-      const start = performance.now();
-      for (let n = 0; n < 20; n++) document.getElementById(id).click();
-      return (performance.now() - start) / 20;
+    """When the press returns, the page shows the new state: nothing is left for later."""
+    seen = shown.page.evaluate("""() => ["web-exits-3", "back"].map((id) => {
+      document.getElementById(id).click();
+      return document.querySelector("#stage").textContent;
     })""")
-    assert max(times) < 250, "milliseconds"
+    assert seen == ["TERMINATING [step 1 of 2]", "RUNNING"]
