@@ -37,11 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
             compileall.compile_dir(ROOT / package, quiet=1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the proofs first, because they take longest: no core shall wait for one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("proof") is None)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure coverage only where it can find something: it makes Python two to three times slower.

@@ -283,7 +283,7 @@ def can_happen(run: Lifecycle, clock: float | None) -> Iterator[Event]:
         yield Drained()
 
 
-@pytest.mark.proof
+@pytest.mark.untraced
 @settings(deadline=None)
 @given(data=st.data(), steps=STEPS, timeout=TIMEOUTS, commands=st.integers(1, 4))
 def test_no_run_leaves_the_diagram(data: st.DataObject, steps: list[int], timeout: float, commands: int) -> None:
@@ -323,6 +323,7 @@ def edges_of_the_proof(setup: verify.Setup) -> set[search.Edge]:
     return found
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("timeout", [2.0, math.inf])
 @pytest.mark.parametrize("steps", [(TERM,), (TERM, KILL), (KILL, TERM)])
 @pytest.mark.parametrize("commands", [1, 2])

@@ -68,6 +68,7 @@ def test_the_trace_of_a_history_is_accepted_by_replay(words: str) -> None:
         assert replay(read(lines)).code == last.exit
 
 
+@pytest.mark.untraced
 def test_every_row_that_two_commands_can_take_is_taken() -> None:
     data = data_of("")
     taken = set()
@@ -89,6 +90,7 @@ def test_every_row_that_two_commands_can_take_is_taken() -> None:
     assert {event for _, event in taken if "[" not in event} == set(CHART.events)
 
 
+@pytest.mark.untraced
 def test_every_guard_and_action_says_what_it_is() -> None:
     words = data_of("")["words"]
     assert set(words) == {name for _, arc in rows() for name in (arc.guard, *arc.actions) if name}

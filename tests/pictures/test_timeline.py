@@ -285,6 +285,7 @@ def test_a_time_that_goes_back_counts_as_the_one_before() -> None:
     assert [*dict.fromkeys(at for _, at in picture(read(lines)).knots)][:3] == [0, SECOND, 3 * SECOND]
 
 
+@pytest.mark.untraced
 def test_thousands_of_orphans_make_a_small_page() -> None:
     events: list[Event] = []
     for n in range(3000):
