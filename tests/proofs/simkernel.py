@@ -97,6 +97,7 @@ class Process:
         "doom",
         "due",
         "group",
+        "left_group",
         "next",
         "ours",
         "parent",
@@ -120,6 +121,7 @@ class Process:
         self.children: list[Process] = []
         self.group: int = parent.group if parent else pid
         self.session: int = parent.session if parent else pid
+        self.left_group = 0  # the call before which it left the group that it was born in
         self.ours: bool = parent is not None and parent.ours  # a descendant of muinit
         self.state = RUNNING
         self.pending: list[int] = []
@@ -538,6 +540,7 @@ class SimKernel(Kernel):
         elif what.verb == "setsid":
             if process.group != process.pid:
                 process.group = process.session = process.pid
+                process.left_group = self.calls
         elif what.verb == "stop":
             self._stop(process, SIGSTOP)
         elif what.verb == "setuid":
