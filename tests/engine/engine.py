@@ -133,6 +133,10 @@ class Container:
     def execute(self, *argv: str) -> str:
         return self._do("exec", self.name, *argv)
 
+    def execute_last(self, *argv: str) -> None:
+        """Run a program that makes the container end. That may kill the program before it has exited."""
+        run(self.engine.podman("exec", self.name, *argv, cgroups=self._cgroups))
+
     def stop(self) -> float:
         """Stop it, and return how many seconds that took."""
         before = time.monotonic()

@@ -53,8 +53,8 @@ def child(it: Container, name: str) -> str:
 
 
 def kill(it: Container, name: str) -> None:
-    """Kill a command. The program that does it may be killed itself, because the container then ends."""
-    run(it.engine.podman("exec", it.name, "sh", "-c", f"kill -KILL {child(it, name)}"))
+    """Kill a command, so that the container ends."""
+    it.execute_last("sh", "-c", f"kill -KILL {child(it, name)}")
 
 
 class Later:

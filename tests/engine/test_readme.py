@@ -76,7 +76,7 @@ def test_killing_either_daemon_ends_both(site: Container, victim: str) -> None:
     """The exit status is that of the killed daemon, and the last line of the log names it."""
     both = daemons(site)
     assert both.keys() == {"lighttpd", "dropbear"}
-    site.execute("sh", "-c", f"kill -KILL {both[victim]}")
+    site.execute_last("sh", "-c", f"kill -KILL {both[victim]}")
     assert site.end() == 137
     (other,) = both.keys() - {victim}
     assert site.last_line.startswith(f"muinit: exit 137: pid {both[victim]} ({victim} ")

@@ -50,7 +50,7 @@ def test_a_php_request_is_answered_during_a_stop(start: Start) -> None:
         wait_for(lambda: it.execute("sh", "-c", "ls /tmp/begun || true"))
         it.kill("TERM")
         wait_for(lambda: not listens(it, 80))
-        it.execute("touch", "/tmp/go")
+        it.execute_last("touch", "/tmp/go")
         assert answer.result() == "whole"
         assert it.end() == 0
         assert "SIGKILL" not in it.said
@@ -89,7 +89,7 @@ def test_an_answer_passes_the_proxy_during_a_stop(start: Start) -> None:
         it.kill("TERM")
         wait_for(lambda: not listens(it, 8000))
         assert listens(it, 80)
-        it.execute("touch", "/tmp/go")
+        it.execute_last("touch", "/tmp/go")
         assert answer.result() == "whole"
         assert it.end() == 0
         assert "SIGKILL" not in it.said

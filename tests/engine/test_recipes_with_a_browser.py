@@ -105,6 +105,6 @@ def test_nothing_is_left_of_a_browser_and_the_app_decides(start: Start) -> None:
         it.execute("touch", "/tmp/kill")
         wait_for(lambda: "chrom" not in it.execute(*names))
         assert "muinit: adopted pid" in it.said
-        it.execute("sh", "-c", "echo 3 >/tmp/code.part; mv /tmp/code.part /tmp/code")
+        it.execute_last("sh", "-c", "echo 3 >/tmp/code.part; mv /tmp/code.part /tmp/code")
         assert it.end() == 3
         assert "SIGKILL" not in it.said

@@ -78,7 +78,7 @@ def test_a_job_decides_whatever_the_helpers_do(start: Start, code: int) -> None:
     """One helper has failed before, and the other one is stopped."""
     with start("batch", {"job": JOB, "metrics": "#!/bin/sh\necho no metrics >&2\nexit 9\n"}) as it:
         wait_for(lambda: {"job started", "no metrics"} <= set(it.said.splitlines()))
-        it.execute("redis-cli", "set", "code", str(code))
+        it.execute_last("redis-cli", "set", "code", str(code))
         assert it.end() == code
         assert "SIGKILL" not in it.said
 
@@ -117,7 +117,7 @@ def test_the_last_task_is_finished_during_a_stop(start: Start) -> None:
         wait_for(lambda: it.execute("sh", "-c", "ls /tmp/begun || true"))
         it.kill("TERM")
         wait_for(lambda: not listens(it, 8000))
-        it.execute("touch", "/tmp/go")
+        it.execute_last("touch", "/tmp/go")
         assert answer.result() == "42\n"
         assert it.end() == 0
         assert "SIGKILL" not in it.said
@@ -178,6 +178,6 @@ def test_the_last_mail_is_passed_on_during_a_stop(start: Start) -> None:
         it.start()
         wait_for(lambda: it.said.count("app started") == 2)
         assert not it.execute("postqueue", "-j")
-        it.execute("sh", "-c", "kill -KILL $(cat /var/spool/postfix/pid/master.pid)")
+        it.execute_last("sh", "-c", "kill -KILL $(cat /var/spool/postfix/pid/master.pid)")
         assert it.end() == 137
         assert "(relay) exited 137" in it.last_line
