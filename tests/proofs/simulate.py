@@ -708,16 +708,15 @@ def every_child_gets_what_is_forwarded(it: History) -> None:
     One that leaves its group meanwhile may miss what its group gets: nobody can know whether it was still there.
     """
     for window in it.windows:
-        left = {one for one in window.stayed if window.start < one.left_group <= window.end}
         for signum in set(window.arrived):
             if it.world.passes_on(signum) or signum == SIGCONT:
                 often = window.arrived.count(signum) if signum != SIGCONT else 1
                 whom = window.tree if it.world.target == "tree" and signum != SIGCONT else window.stayed
                 if signum in it.world.named:
                     whom = [one for one in window.stayed if one.command in it.world.heeds]
+                elif it.world.target == "group" and signum != SIGCONT:
+                    whom = [one for one in window.stayed if not window.start < one.left_group <= window.end]
                 for child in whom:
-                    if it.world.target == "group" and child in left:
-                        continue
                     if it.world.proc or child.command >= 0:
                         got = [one for call, one, _ in child.sent if window.start < call <= window.end]
                         assert got.count(signum) >= often, f"pid {child.pid} lacks {signum}"
