@@ -11,8 +11,8 @@ PEERS := tests/tools/peers
 RUNS ?= 15
 HISTORIES ?= 100000
 
-.PHONY: help demo test proofs lint types verify simulate chaos early engine bench versus docs pictures daemons mermaid peers \
-	interpreters fresh dist sbom lock reproduce wheel bundle clean
+.PHONY: help demo test proofs lint types verify simulate chaos early engine bench versus docs pictures daemons mermaid \
+	peers interpreters fresh dist sbom lock reproduce wheel bundle clean
 .NOTPARALLEL: # pip cannot run twice at a time in one environment
 
 help: ## list the targets
@@ -23,10 +23,10 @@ demo: $(READY) ## run muinit on two real programs, and explain what it did
 
 # Two cores have work for more: some tests only wait. Byte code that is not kept would be compiled at each start.
 test: $(PICTURES) daemons mermaid ## run the tests
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -m 'not engine and not proof' -n 4 --dist loadgroup --cov --cov-report=term-missing:skip-covered $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -m 'not engine' --ignore tests/proofs -n 4 --dist loadgroup --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 proofs: $(TESTS) ## run each proof for a short time, and check that it finds mistakes
-	$(BIN)/python -m pytest -m proof -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest tests/proofs -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/lint.group ## check style and spelling
 	$(BIN)/ruff check .

@@ -45,7 +45,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     resumes.
     """
     tracer = sys.gettrace()
-    if item.get_closest_marker("proof") or item.get_closest_marker("untraced") or item.path.parent.name not in COVERED:
+    if item.get_closest_marker("untraced") or item.path.parent.name not in COVERED:
         sys.settrace(None)
     try:
         return (yield)

@@ -9,8 +9,6 @@ import pytest
 
 from tests.proofs import chaos
 
-pytestmark = pytest.mark.proof
-
 SEEDS = range(1, 61)
 
 

@@ -82,7 +82,6 @@ def runs(word: list[Event]) -> Iterator[Lifecycle]:
     yield run
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(300)  # 7 s on a quiet machine
 def test_every_word() -> None:
     """Every word of up to six events keeps the invariants, and afterwards the run still ends with its last child."""

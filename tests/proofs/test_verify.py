@@ -16,7 +16,7 @@ from statechart.lifecycle import Command, Lifecycle
 from tests.proofs import verify
 from tests.proofs.verify import KILL, TERM, Outcome, Outcomes, Saved, Setup, World
 
-pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]  # the first row takes 10 s on a quiet machine
+pytestmark = pytest.mark.timeout(300)  # the first row takes 10 s on a quiet machine
 
 Row = dict[str, Any]
 
