@@ -51,7 +51,7 @@ def test_every_shape_that_works(engine: Engine, app_image: str, build: Build, tm
     names = ["A"] if shape == "one command" else ["A", "B"]
     with Container(engine, image, *argv) as it:
         it.hear(*names)
-        assert it.stop() < 5
+        it.stop()
         assert it.inspect("State.ExitCode") == "0"
         assert sorted(line for line in it.said.splitlines() if line.endswith(" TERM")) == [
             f"{one} TERM" for one in names
@@ -64,7 +64,7 @@ def test_behind_the_init_of_the_engine(engine: Engine, app_image: str) -> None:
     with Container(engine, "--init", app_image, "muinit", *TWO, "orphan O,TERM=exit 7") as it:
         wait_for(lambda: it.said.count("ready") == 3)
         assert "muinit" not in it.execute("cat", "/proc/1/cmdline").split("\0")[0]
-        assert it.stop() < 5
+        it.stop()
         assert it.inspect("State.ExitCode") == "0"
         assert it.said.count("TERM") == 3
         assert "muinit:" not in it.said
@@ -141,7 +141,7 @@ def test_a_sigterm_that_comes_while_python_starts(engine: Engine, app_image: str
         if form == "installed":
             it.hear("A", "B")
             assert "told to stop" not in it.said
-            assert it.stop() < 5
+            it.stop()
         assert it.end() in (0, 143)  # 143 if a kid died before it was ready
         assert "muinit: told to stop by SIGTERM" in it.said
         assert "SIGKILL to" not in it.said

@@ -34,7 +34,7 @@ def test_muinit_works_as_usual(engine: Engine, app_image: str, form: Form, limit
     with Container(engine, *LIMITS[limits], *form.volumes, app_image, *form.start, *TWO) as it:
         it.hear(*THREE, "ready")
         wait_for(lambda: it.said.count("ready") == 3)
-        assert it.stop() < 5
+        it.stop()
         assert it.inspect("State.ExitCode") == "0"
         assert "muinit:" not in it.said
         assert it.said.count("TERM") == 3
@@ -51,7 +51,7 @@ def test_in_the_pid_namespace_of_the_machine(engine: Engine, app_image: str) -> 
         parents = {word: it.execute("cat", f"/proc/{pid}/stat").split()[3] for word, pid in ready(it)}
         assert set(parents.values()) == {str(it.init)}
         assert it.init != 1
-        assert it.stop() < 5
+        it.stop()
         assert it.inspect("State.ExitCode") == "0"
         assert it.said.count("TERM") == 3
         left = run([*engine.inside, "cat", *(f"/proc/{pid}/stat" for _, pid in ready(it))])

@@ -109,7 +109,7 @@ def test_the_last_task_is_finished_during_a_stop(start: Start) -> None:
         url = "http://127.0.0.1:8000/?21"
         wait_for(lambda: get(it, url) == "42\n", 60)
         it.execute("sh", "-c", f"cat >/srv/tasks.py <<'EOF'\n{SLOW_TASK}\nEOF")
-        assert it.stop() < 5
+        it.stop()
         assert it.inspect("State.ExitCode") == "0"
         it.start()
         wait_for(lambda: listens(it, 8000))
