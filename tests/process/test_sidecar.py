@@ -235,13 +235,12 @@ def test_the_target_of_an_own_signal_is_below_the_command_alone(run: Start) -> N
 
 def test_what_is_asked_late_below_a_command_gets_the_signal_of_that_command(run: Start) -> None:
     first = ["-k", "QUIT", *kid("A", "kid C,QUIT=exit 0,TERM=exit 5", "QUIT=say", "HUP=exit 0")]
-    with run(first, kid("B", "kid D,TERM=exit 0", "TERM=say", "HUP=exit 0"), options="-t 3") as it:
+    with run(first, kid("B", "kid D,TERM=exit 0", "TERM=say", "HUP=exit 0"), options="-t 3 -s HUP") as it:
         it.ready("A", "B", "C", "D")
         it.signal(signal.SIGTERM)
         it.hear("A QUIT", "B TERM")
         it.hear("C QUIT", "D TERM")
-        it.kill("A", signal.SIGHUP)
-        it.kill("B", signal.SIGHUP)
+        it.signal(signal.SIGHUP)
         it.hear("A HUP", "B HUP")
         assert it.end() == 0
 
