@@ -28,7 +28,6 @@ from tests.pictures.test_timeline import hostile
 pytestmark = [
     pytest.mark.untraced,
     pytest.mark.xdist_group("browser"),  # one Chromium for all
-    pytest.mark.timeout(240),  # one that was just installed starts slowly
 ]
 NAMES = [*RUNS, "cut"]
 NEAR = 0.5  # pixels

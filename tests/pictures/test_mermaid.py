@@ -18,10 +18,7 @@ from tests.conftest import need
 from tests.pictures.browser import chromium, why_no_chromium
 from tests.tools import docs
 
-pytestmark = [
-    pytest.mark.xdist_group("mermaid"),  # one Chromium for all
-    pytest.mark.timeout(240),  # one that was just installed starts slowly
-]
+pytestmark = pytest.mark.xdist_group("mermaid")  # one Chromium for all
 SCRIPT = Path(sys.prefix, "mermaid/node_modules/mermaid/dist/mermaid.min.js")
 OPTIONS = ["", "-t 0 -k KILL", "-t inf", "-k HUP,TERM@tree,KILL -t 5 -s HUP,INT@group", "-k INT:0.5,INT,TERM:90 -s all"]
 README = [text for language, text in docs.fences(docs.README.read_text()) if language == "mermaid"]

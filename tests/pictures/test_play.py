@@ -23,10 +23,7 @@ from statechart.traces.replay import replay
 from statechart.words.phrases import guarded
 from tests.pictures.played import Directly, FromData, history
 
-pytestmark = [
-    pytest.mark.xdist_group("play"),  # the data is computed once for all
-    pytest.mark.timeout(240),  # some 15,000 answers take a while on a busy machine, and longer with coverage
-]
+pytestmark = pytest.mark.xdist_group("play")  # the data is computed once for all
 MEBIBYTE = 1 << 20
 HISTORIES = 150
 SOME = ["", "-k HUP@tree,KILL -t 0.5", "-k KILL:0,INT:90,KILL:0", "-k KILL -t inf", "-k INT,TERM -t 4000"]

@@ -28,7 +28,6 @@ from tests.pictures.test_play import game_of
 pytestmark = [
     pytest.mark.untraced,
     pytest.mark.xdist_group("played"),  # one Chromium for all
-    pytest.mark.timeout(240),  # one that was just installed starts slowly
 ]
 HISTORIES = 12
 COPY = {"permissions": ["clipboard-read", "clipboard-write"]}

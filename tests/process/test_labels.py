@@ -25,7 +25,6 @@ from muinit.labels import Labels
 from tests.cast.harness import AS_INIT, MUINIT, PATIENCE, Run, kid, kill_all, status, wait_for
 
 Start = Callable[..., Run]
-LONG = pytest.mark.timeout(180)
 
 
 def output(*argv: str, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[bytes]:
@@ -138,7 +137,6 @@ def test_10_mb_in_one_line() -> None:
     assert sum(len(piece) - 4 for piece in pieces) == 10_000_000
 
 
-@LONG
 def test_a_million_lines_from_four_writers(prefix: list[str]) -> None:
     """None is lost, none is mixed with another, and those of one command come in their order."""
     commands = [word for name in "abcd" for word in ("---", "--may-end", "--name", name, "seq", "250000")]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pytest
-
 from statechart.chart import State
 from statechart.effects import Exit, Relay, SendStep, SetClock
 from statechart.events import CommandEnded, Drained, Ending, Event, Forward, OrphansAdopted, Terminate, Timeout
@@ -82,7 +80,6 @@ def runs(word: list[Event]) -> Iterator[Lifecycle]:
     yield run
 
 
-@pytest.mark.timeout(300)  # 7 s on a quiet machine
 def test_every_word() -> None:
     """Every word of up to six events keeps the invariants, and afterwards the run still ends with its last child."""
     played = 0

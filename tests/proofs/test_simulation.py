@@ -28,8 +28,6 @@ from tests.proofs.simulate import BrokenError, play, play_seed
 SEEDS = 4000  # `make simulate` plays these and many more
 MOST_SEEDS = 15000
 
-pytestmark = pytest.mark.timeout(300)  # 10 s on a quiet machine
-
 
 def test_seeds() -> None:
     """Every property holds in the history of every seed."""

@@ -16,8 +16,6 @@ from statechart.lifecycle import Command, Lifecycle
 from tests.proofs import verify
 from tests.proofs.verify import KILL, TERM, Outcome, Outcomes, Saved, Setup, World
 
-pytestmark = pytest.mark.timeout(300)  # the first row takes 10 s on a quiet machine
-
 Row = dict[str, Any]
 
 # These catch every mutant. The smallest come first, because most mutants are caught by the first ones. One has a time

@@ -219,7 +219,6 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.mark.timeout(240)  # a Chromium that was just installed starts slowly
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_has_a_cell_for_each_story_and_init(
     browser: Browser, few: page.Field, tmp_path: Path, scheme: str
