@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Done = subprocess.CompletedProcess[str]
+# For the environment of a container that is stopped. Before a step runs out, the engine kills what muinit has missed.
+LONG_STEPS = "MUINIT_OPTIONS=--timeout=60"
 MACHINE = ["--rootfs", "/:O"]  # in place of an image: this machine's root; what a container changes in it is dropped
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cast.harness import ROOT, wait_for
-from tests.engine.engine import Container, Engine
+from tests.engine.engine import LONG_STEPS, Container, Engine
 from tests.engine.forms import FORMS
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -25,7 +25,7 @@ SCRIPT = "RUN printf '#!/bin/sh\\nset -e\\nexport READY=1\\nexec \"$@\"\\n' >/en
 SHAPES: dict[str, tuple[str, list[str]]] = {
     "ENTRYPOINT with everything": (f"ENTRYPOINT {json.dumps(['muinit', *TWO])}", []),
     "ENTRYPOINT and CMD": (f'ENTRYPOINT ["muinit"]\nCMD {json.dumps(TWO)}', []),
-    "ENTRYPOINT with options, and CMD": (f'ENTRYPOINT ["muinit", "-t", "5"]\nCMD {json.dumps(TWO)}', []),
+    "ENTRYPOINT with options, and CMD": (f'ENTRYPOINT ["muinit", "-t", "60"]\nCMD {json.dumps(TWO)}', []),
     "ENTRYPOINT, and the commands at the start": ('ENTRYPOINT ["muinit"]', TWO),
     "CMD alone": (f"CMD {json.dumps(['muinit', *TWO])}", []),
     "no CMD": ("", ["muinit", *TWO]),
@@ -37,7 +37,7 @@ SHAPES: dict[str, tuple[str, list[str]]] = {
     "bash, which executes its last command": (f"ENTRYPOINT {json.dumps(['bash', '-c', f'muinit {SHELL}'])}", []),
     "a script that ends with exec": (f'{SCRIPT}ENTRYPOINT ["/entrypoint", "muinit"]\nCMD {json.dumps(TWO)}', []),
     "muinit before a script": (f"{SCRIPT}ENTRYPOINT {json.dumps(['muinit', '---', '/entrypoint', *TWO[1:]])}", []),
-    "options in a variable": (f'ENV MUINIT_OPTIONS="-t 5"\nENTRYPOINT {json.dumps(["muinit", *TWO])}', []),
+    "options in a variable": (f'ENV MUINIT_OPTIONS="-t 60"\nENTRYPOINT {json.dumps(["muinit", *TWO])}', []),
     "the options of Python": (f"ENV PYTHONPATH=/srv PYTHONUNBUFFERED=1\nENTRYPOINT {json.dumps(['muinit', *TWO])}", []),
     "one command": ('ENTRYPOINT ["muinit", "--"]', ONE),
 }
@@ -47,7 +47,7 @@ SHAPES: dict[str, tuple[str, list[str]]] = {
 def test_every_shape_that_works(engine: Engine, app_image: str, build: Build, tmp_path: Path, shape: str) -> None:
     """Both commands get SIGTERM and exit 0, and so does the container."""
     lines, argv = SHAPES[shape]
-    image = build("shape", f"FROM {app_image}\n{lines}\n", tmp_path)
+    image = build("shape", f"FROM {app_image}\nENV {LONG_STEPS}\n{lines}\n", tmp_path)
     names = ["A"] if shape == "one command" else ["A", "B"]
     with Container(engine, image, *argv) as it:
         it.hear(*names)
@@ -61,7 +61,7 @@ def test_every_shape_that_works(engine: Engine, app_image: str, build: Build, tm
 
 def test_behind_the_init_of_the_engine(engine: Engine, app_image: str) -> None:
     """With --init another program is PID 1, and muinit adopts and stops all the same."""
-    with Container(engine, "--init", app_image, "muinit", *TWO, "orphan O,TERM=exit 7") as it:
+    with Container(engine, "--init", f"--env={LONG_STEPS}", app_image, "muinit", *TWO, "orphan O,TERM=exit 7") as it:
         wait_for(lambda: it.said.count("ready") == 3)
         assert "muinit" not in it.execute("cat", "/proc/1/cmdline").split("\0")[0]
         it.stop()

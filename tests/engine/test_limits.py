@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cast.harness import wait_for
-from tests.engine.engine import Container, Engine, run
+from tests.engine.engine import LONG_STEPS, Container, Engine, run
 from tests.engine.forms import Form, existing
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -31,7 +31,8 @@ THREE = ["A", "B", "O"]
 @pytest.mark.parametrize("form", [*existing()], ids=lambda form: form.name)
 def test_muinit_works_as_usual(engine: Engine, app_image: str, form: Form, limits: str) -> None:
     """It stops both commands and an orphan, says nothing, and exits with the code of the commands."""
-    with Container(engine, *LIMITS[limits], *form.volumes, app_image, *form.start, *TWO) as it:
+    options = [f"--env={LONG_STEPS}", *LIMITS[limits], *form.volumes]
+    with Container(engine, *options, app_image, *form.start, *TWO) as it:
         it.hear(*THREE, "ready")
         wait_for(lambda: it.said.count("ready") == 3)
         it.stop()
@@ -44,7 +45,7 @@ def test_in_the_pid_namespace_of_the_machine(engine: Engine, app_image: str) -> 
     """With --pid=host muinit is not PID 1. Its orphans are still adopted and stopped, and nothing else is."""
     with (
         Container(engine, app_image, "kid", "stranger", "TERM=say") as stranger,
-        Container(engine, "--pid=host", app_image, "muinit", *TWO, cgroups=True) as it,
+        Container(engine, "--pid=host", f"--env={LONG_STEPS}", app_image, "muinit", *TWO, cgroups=True) as it,
     ):
         stranger.hear("ready")
         wait_for(lambda: it.said.count("ready") == 3)

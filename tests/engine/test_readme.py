@@ -10,7 +10,7 @@ import pytest
 
 from tests.cast.harness import PATIENCE, wait_for
 from tests.conftest import program
-from tests.engine.engine import Container, Engine, run
+from tests.engine.engine import LONG_STEPS, Container, Engine, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -21,7 +21,7 @@ ZOMBIES = "cat /proc/[0-9]*/status 2>/dev/null | grep -c '^State:.Z'; true"
 
 @pytest.fixture
 def site(engine: Engine, readme_image: str) -> Iterator[Container]:
-    with Container(engine, readme_image) as it:
+    with Container(engine, f"--env={LONG_STEPS}", readme_image) as it:
         serves(it)
         yield it
 
@@ -65,7 +65,7 @@ def test_a_stop_ends_both_at_once_with_0_and_it_can_be_started_again(site: Conta
     for again in (True, False):
         site.stop()
         assert site.inspect("State.ExitCode") == "0"
-        assert "SIGKILL" not in site.said  # so no step ran out
+        assert "SIGKILL" not in site.said
         if again:
             site.start()
             serves(site)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.engine import Container, Engine
+from tests.engine.engine import LONG_STEPS, Container, Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -29,7 +29,7 @@ def image(build: Callable[..., str], app_image: str, name: str, tmp_path: Path) 
 
 def test_it_stops_muinit_if_it_is_named_or_a_default(engine: Engine, image: str, name: str) -> None:
     options = [] if name in ("QUIT", "RTMIN+3") else ["--stop-on", name]
-    with Container(engine, image, *options, *COMMAND) as it:
+    with Container(engine, f"--env={LONG_STEPS}", image, *options, *COMMAND) as it:
         it.hear("ready")
         it.stop()
         assert it.inspect("State.ExitCode") == "0"
