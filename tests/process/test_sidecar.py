@@ -223,12 +223,12 @@ def test_a_death_by_its_own_signal_is_no_failure(run: Start) -> None:
 def test_the_target_of_an_own_signal_is_below_the_command_alone(run: Start) -> None:
     """A and what descends from it get QUIT; of B and its child only B gets TERM, and its child is asked late."""
     first = ["-k", "QUIT@tree", *kid("A", "kid C,setsid,QUIT=exit 0", "QUIT=exit 0")]
-    with run(first, kid("B", "kid D,TERM=exit 0", "TERM=say", "HUP=exit 0"), options="-t 3") as it:
+    with run(first, kid("B", "kid D,TERM=exit 0", "TERM=say", "HUP=exit 0"), options="-t 3 -s HUP") as it:
         it.ready("A", "B", "C", "D")
         it.signal(signal.SIGTERM)
         it.hear("A QUIT", "C QUIT", "B TERM")
         it.hear("D TERM")
-        it.kill("B", signal.SIGHUP)
+        it.signal(signal.SIGHUP)
         it.hear("B HUP")
         assert it.end() == 0
 
