@@ -224,7 +224,9 @@ def pid_outside(inside: int, init: int) -> int | None:
     namespace = os.stat(f"/proc/{init}/ns/pid")
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
-            within = os.path.samestat(os.stat(f"/proc/{pid}/ns/pid"), namespace)  # ten times as quick as its status
+            within = os.path.samestat(
+                os.stat(f"/proc/{pid}/ns/pid"), namespace
+            )  # ten times as quick as to read its status
             if within and status(int(pid)).get("NSpid", "").split()[1:] == [str(inside)]:
                 return int(pid)
     return None
