@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -76,7 +76,9 @@ def start(engine: Engine, build: Callable[..., str], tmp_path: Path) -> recipes.
     """Build the image of a page, from its own files and those that a user would bring, and start a container."""
     need("muinit.pyz", "" if PYZ.exists() else "make dist builds it")
 
-    def start(page: str, brought: Mapping[str, str] = MappingProxyType({}), *argv: str) -> Container:
+    def start(
+        page: str, brought: Mapping[str, str] = MappingProxyType({}), *argv: str, command: Sequence[str] = ()
+    ) -> Container:
         context = tmp_path / page
         context.mkdir()
         (context / "muinit.pyz").write_bytes(PYZ.read_bytes())
@@ -85,6 +87,6 @@ def start(engine: Engine, build: Callable[..., str], tmp_path: Path) -> recipes.
             (context / name).write_text(text)
             (context / name).chmod(0o755 if text.startswith("#!") else 0o644)
         image = build(page, recipes.dockerfile(page).replace("python:3-slim", SLIM, 1), context)
-        return Container(engine, *argv, image)
+        return Container(engine, *argv, image, *command)
 
     return start

@@ -102,8 +102,8 @@ class Container:
             print(self.said)
         self._do("rm", "--force", "--time", "0", self.name)
 
-    def _do(self, *argv: str) -> str:
-        done = run(self.engine.podman(*argv, cgroups=self._cgroups))
+    def _do(self, *argv: str, timeout: float = PATIENCE) -> str:
+        done = run(self.engine.podman(*argv, cgroups=self._cgroups), timeout)
         assert done.returncode == 0, f"{argv} exited {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
@@ -142,9 +142,9 @@ class Container:
         """Stop it. What does not end within 10 s is killed by the engine, and exits 137."""
         self._do("stop", self.name)
 
-    def end(self) -> int:
+    def end(self, within: float = PATIENCE) -> int:
         """Wait until it has ended, and return its exit status."""
-        return int(self._do("wait", self.name))
+        return int(self._do("wait", self.name, timeout=within))
 
     @property
     def init(self) -> int:

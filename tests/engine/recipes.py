@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tests.cast.harness import PATIENCE
 from tests.engine.engine import Container, run
@@ -14,6 +16,16 @@ from tests.tools import docs
 RECIPES = {page.stem: page.read_text() for page in docs.RECIPES}
 WITH_IMAGE = [page for page, text in RECIPES.items() if "```dockerfile" in text]
 GET = """import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=20).read().decode(), end="")"""
+# Clients that stay connected: one says nothing, one stops in the middle of a request, one has had its answer.
+CLIENTS = """import socket, sys
+address = "127.0.0.1", int(sys.argv[1])
+clients = [socket.create_connection(address, 20) for _ in range(3)]
+clients[1].sendall(b"GET / HTTP/1.1\\r\\n")
+clients[2].sendall(b"GET %s HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n" % sys.argv[2].encode())
+assert clients[2].recv(4096).startswith(b"HTTP/1.1 200 ")
+print("connected", flush=True)
+sys.stdin.read()
+"""
 
 Start = Callable[..., Container]
 
@@ -55,6 +67,17 @@ def child(it: Container, name: str) -> str:
 def kill(it: Container, name: str) -> None:
     """Kill a command, so that the container ends."""
     it.execute_last("sh", "-c", f"kill -KILL {child(it, name)}")
+
+
+@contextmanager
+def clients(it: Container, port: int, path: str = "/") -> Iterator[None]:
+    """Clients in the container's network that stay connected until the end of the block."""
+    argv = it.enter("/usr/bin/env", "python3", "-I", "-c", CLIENTS, str(port), path)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "connected\n"
+        yield
+        process.communicate()
 
 
 class Later:

@@ -9,7 +9,19 @@ import pytest
 
 from tests.cast.harness import MUINIT, wait_for
 from tests.engine.engine import run
-from tests.engine.recipes import RECIPES, WITH_IMAGE, Later, Start, command, dockerfile, files, get, kill, listens
+from tests.engine.recipes import (
+    RECIPES,
+    WITH_IMAGE,
+    Later,
+    Start,
+    clients,
+    command,
+    dockerfile,
+    files,
+    get,
+    kill,
+    listens,
+)
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -56,6 +68,26 @@ def test_a_php_request_is_answered_during_a_stop(start: Start) -> None:
         assert "SIGKILL" not in it.said
 
 
+def test_clients_of_nginx_do_not_hold_up_a_stop(start: Start) -> None:
+    with start("php") as it:
+        wait_for(lambda: get(it, "http://127.0.0.1/") == "PHP under muinit\n")
+        with clients(it, 80):
+            it.kill("TERM")
+            assert it.end() == 0
+        assert "SIGKILL" not in it.said
+
+
+def test_nginx_can_be_told_to_wait_no_longer(start: Start) -> None:
+    """The further step of recipes.md. It comes long before nginx gives up its clients by itself."""
+    argv = ["-v", "-k", "TERM:0.1,TERM:60,KILL", *command("php")[2:]]
+    with start("php", command=argv) as it:
+        wait_for(lambda: get(it, "http://127.0.0.1/") == "PHP under muinit\n")
+        with clients(it, 80):
+            it.kill("TERM")
+            assert it.end() == 0
+        assert "muinit: step 2 of 3: SIGTERM" in it.said
+
+
 def test_nginx_does_not_outlive_php(start: Start) -> None:
     with start("php") as it:
         wait_for(lambda: get(it, "http://127.0.0.1/") == "PHP under muinit\n")
@@ -92,6 +124,15 @@ def test_an_answer_passes_the_proxy_during_a_stop(start: Start) -> None:
         it.execute_last("touch", "/tmp/go")
         assert answer.result() == "whole"
         assert it.end() == 0
+        assert "SIGKILL" not in it.said
+
+
+def test_clients_of_a_proxy_do_not_hold_up_a_stop(start: Start) -> None:
+    with start("proxy", {"app.py": SLOW_APP}) as it:
+        wait_for(lambda: get(it, "http://127.0.0.1/") == "whole")
+        with clients(it, 80):
+            it.kill("TERM")
+            assert it.end() == 0
         assert "SIGKILL" not in it.said
 
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.cast.harness import wait_for
-from tests.engine.recipes import Later, Start, files, get, kill, listens
+from tests.engine.recipes import Later, Start, clients, files, get, kill, listens
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -121,6 +121,16 @@ def test_the_last_task_is_finished_during_a_stop(start: Start) -> None:
         assert answer.result() == "42\n"
         assert it.end() == 0
         assert "SIGKILL" not in it.said
+
+
+def test_clients_of_gunicorn_do_not_hold_up_a_stop(start: Start) -> None:
+    """It gives them the 25 seconds of its `--graceful-timeout`, and ends before the time of the step."""
+    with start("celery", {}, "--env=MUINIT_OPTIONS=-v") as it:
+        wait_for(lambda: get(it, "http://127.0.0.1:8000/?21") == "42\n", 60)
+        with clients(it, 8000, "/?21"):
+            it.kill("TERM")
+            assert it.end(within=100) == 0
+        assert "not asked to stop yet" not in it.said
 
 
 # Postfix beside an app

@@ -119,7 +119,7 @@ def name(pid: int) -> str:
 
 
 def test_sigterm_ends_both_at_once(pair: Pair, tmp_path: Path) -> None:
-    """muinit was told to stop, so the exit status is that of the first daemon that fails.
+    """The run was told to stop, so its exit status is that of the first daemon that fails.
 
     Whether one fails can depend on its version. And lighttpd exits with 1 while it still has a connection.
     """
