@@ -9,6 +9,7 @@ PICTURES := $(TESTS) $(VENV)/pictures.group
 MERMAID := tests/pictures/mermaid
 PEERS := tests/tools/peers
 RUNS ?= 15
+DEBIAN ?= trixie
 HISTORIES ?= 100000
 
 .PHONY: help demo test proofs lint types verify simulate chaos early engine bench versus docs pictures daemons mermaid \
@@ -48,9 +49,9 @@ chaos: $(TESTS) ## run random trees of real processes, as PID 1 and not; RUNS=n
 early: $(TESTS) ## send signals while muinit starts; WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.early $(WRITE)
 
-engine: $(TESTS) $(VENV)/manifests.group ## build images and run them in a container engine; needs root on Debian
-	@tests/tools/engine
-	$(BIN)/python -m pytest tests/engine -m engine -n 2 --dist loadfile $(ARGS)
+engine: $(TESTS) $(VENV)/manifests.group ## build images (DEBIAN=trixie) and run them in a container engine; needs root on Debian
+	@tests/tools/engine $(DEBIAN)
+	DEBIAN=$(DEBIAN) $(BIN)/python -m pytest tests/engine -m engine -n 2 --dist loadfile $(ARGS)
 
 bench: .venv-bench/ready peers $(VENV)/plot.group ## measure what muinit costs; RUNS=n, WRITE=--write updates the docs
 	$(BIN)/python -m tests.tools.bench --runs $(RUNS) $(WRITE)

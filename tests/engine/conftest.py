@@ -17,7 +17,7 @@ from tests.engine.engine import Container, Engine
 from tests.tools import docs
 
 PYZ = ROOT / "dist/muinit.pyz"
-BASE = ROOT / ".venv/debian.tar"  # the target `engine` of the Makefile makes it
+BASE = ROOT / f".venv/{os.environ.get('DEBIAN', 'trixie')}.tar"  # the target `engine` of the Makefile makes it
 SLIM = "localhost/python:3-slim"
 APP = """\
 FROM localhost/python:3-slim
