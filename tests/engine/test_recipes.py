@@ -68,6 +68,32 @@ def test_a_php_request_is_answered_during_a_stop(start: Start) -> None:
         assert "SIGKILL" not in it.said
 
 
+# Works on after its answer.
+LATE_PHP = """<?php
+echo 'answered';
+fastcgi_finish_request();
+touch('/tmp/begun');
+while (!file_exists('/tmp/go')) { clearstatcache(); }
+touch('/tmp/done');
+"""
+
+
+def test_php_finishes_what_it_does_after_an_answer(start: Start) -> None:
+    """The web server has ended by then."""
+    with start("php") as it:
+        wait_for(lambda: get(it, "http://127.0.0.1/") == "PHP under muinit\n")
+        it.execute("sh", "-c", f'echo "{LATE_PHP}" >/srv/late.php')
+        assert get(it, "http://127.0.0.1/late.php") == "answered"
+        wait_for(lambda: it.execute("sh", "-c", "ls /tmp/begun || true"))
+        it.kill("TERM")
+        wait_for(lambda: "Finishing ..." in it.said)
+        it.execute_last("touch", "/tmp/go")
+        assert it.end() == 0
+        assert "SIGKILL" not in it.said
+        it.start()
+        it.execute("ls", "/tmp/done")
+
+
 def test_clients_of_nginx_do_not_hold_up_a_stop(start: Start) -> None:
     with start("php") as it:
         wait_for(lambda: get(it, "http://127.0.0.1/") == "PHP under muinit\n")
