@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cast.harness import AS_INIT, Run, status, tagged, wait_for
+from tests.cast.harness import AS_INIT, PATIENCE, Run, status, tagged, wait_for
 from tests.cast.traces import checked
 from tests.conftest import need, program, why_no_namespace
 
@@ -23,17 +23,19 @@ LOOPBACK = "127.0.0.1"
 INIT = [word.replace("--map-root-user", "--map-current-user") for word in AS_INIT]
 
 
-def free_port() -> int:
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port for a daemon, which no other socket gets. The daemon can listen on it, as both set SO_REUSEADDR."""
     with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.bind((LOOPBACK, 0))
-        return int(one.getsockname()[1])
+        yield one.getsockname()[1]
 
 
 Daemon = tuple[list[str], Callable[[], bool]]  # a command, and a function that tells whether it serves
 
 
-def dnsmasq(_: Path) -> Daemon:
-    port = free_port()
+def dnsmasq(_: Path, port: int) -> Daemon:
     command = [program("dnsmasq", "dnsmasq-base"), "-k", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]
     command += ["--pid-file", f"--port={port}", f"--listen-address={LOOPBACK}", "--bind-interfaces"]
     command += ["--address=/muinit.test/192.0.2.7", *(["--user=root"] if os.geteuid() == 0 else [])]
@@ -42,7 +44,7 @@ def dnsmasq(_: Path) -> Daemon:
 
     def serves() -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(0.5)
+            client.settimeout(1)  # a datagram can be lost
             client.connect((LOOPBACK, port))
             client.send(query)
             return client.recv(512).endswith(socket.inet_aton("192.0.2.7"))
@@ -51,12 +53,12 @@ def dnsmasq(_: Path) -> Daemon:
 
 
 def banner(port: int, expected: bytes) -> bool:
-    with socket.create_connection((LOOPBACK, port), 0.5) as client:
+    with socket.create_connection((LOOPBACK, port), PATIENCE) as client:
         return client.recv(64).startswith(expected)
 
 
-def sshd(directory: Path) -> Daemon:
-    port, key = free_port(), directory / "ssh_host_key"
+def sshd(directory: Path, port: int) -> Daemon:
+    key = directory / "ssh_host_key"
     command = [program("sshd", "openssh-server"), "-D", "-f", "/dev/null", "-h", str(key), "-p", str(port)]
     command += [f"-oListenAddress={LOOPBACK}", "-oPidFile=none", "-oUsePAM=no"]
     if os.geteuid() == 0:
@@ -66,8 +68,8 @@ def sshd(directory: Path) -> Daemon:
     return command, lambda: banner(port, b"SSH-2.0-OpenSSH")
 
 
-def dropbear(directory: Path) -> Daemon:
-    port, key = free_port(), directory / "dropbear_key"
+def dropbear(directory: Path, port: int) -> Daemon:
+    key = directory / "dropbear_key"
     subprocess.run(
         [program("dropbearkey", "dropbear-bin"), "-t", "ed25519", "-f", str(key)],
         check=True,
@@ -78,8 +80,7 @@ def dropbear(directory: Path) -> Daemon:
     return command, lambda: banner(port, b"SSH-2.0-dropbear")
 
 
-def lighttpd(directory: Path) -> Daemon:
-    port = free_port()
+def lighttpd(directory: Path, port: int) -> Daemon:
     (directory / "index.html").write_text("<h1>served under muinit</h1>")
     (directory / "lighttpd.conf").write_text(
         f'server.document-root = "{directory}"\nserver.bind = "{LOOPBACK}"\nserver.port = {port}\n'
@@ -87,13 +88,13 @@ def lighttpd(directory: Path) -> Daemon:
     )
 
     def serves() -> bool:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/", timeout=0.5) as page:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/", timeout=PATIENCE) as page:
             return b"served under muinit" in page.read()
 
     return [program("lighttpd", "lighttpd"), "-D", "-f", str(directory / "lighttpd.conf")], serves
 
 
-Maker = Callable[[Path], Daemon]
+Maker = Callable[[Path, int], Daemon]
 Pair = tuple[Maker, Maker]
 
 
@@ -107,11 +108,13 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 @contextmanager
 def serving(pair: Pair, directory: Path, options: str = "") -> Iterator[Run]:
     """Run both daemons under one muinit, which is PID 1, and wait until they serve."""
-    (one, one_serves), (other, other_serves) = (make(directory) for make in pair)
-    with Run(one, other, options=options, prefix=INIT) as it:
-        wait_for(one_serves)
-        wait_for(other_serves)
-        yield it
+    with reserved_port() as first, reserved_port() as second:
+        one, one_serves = pair[0](directory, first)
+        other, other_serves = pair[1](directory, second)
+        with Run(one, other, options=options, prefix=INIT) as it:
+            wait_for(one_serves)
+            wait_for(other_serves)
+            yield it
 
 
 def name(pid: int) -> str:

@@ -17,7 +17,7 @@ from statechart.traces.read import read
 from tests.cast.harness import AS_INIT, MUINIT, ROOT, wait_for
 from tests.conftest import PATH
 from tests.pictures.browser import chromium
-from tests.process.test_daemons import LOOPBACK, free_port
+from tests.process.test_daemons import LOOPBACK, reserved_port
 
 WHERE = ROOT / "docs/pictures"
 COMMAND = (
@@ -33,16 +33,16 @@ SCRIPTS = {
 }
 
 
-def run() -> None:
-    """Run COMMAND in the current directory, and send muinit two SIGHUPs on the way."""
+def run(web: int, names: int) -> None:
+    """Run COMMAND in the current directory, with these ports, and send muinit two SIGHUPs on the way."""
     os.symlink(MUINIT[0], "muinit")
     for name, script in SCRIPTS.items():
         Path(name).write_text(f"#!/bin/sh\n{script}\n")
         os.chmod(name, 0o755)
-    where = f'server.bind = "{LOOPBACK}"\nserver.port = {free_port()}\n'
+    where = f'server.bind = "{LOOPBACK}"\nserver.port = {web}\n'
     Path("lighttpd.conf").write_text(f'server.document-root = "/var/empty"\n{where}')
     words = ["no-resolv", "no-hosts", "user=root", "bind-interfaces", "pid-file"]
-    Path("dnsmasq.conf").write_text("\n".join([*words, f"port={free_port()}", f"listen-address={LOOPBACK}"]))
+    Path("dnsmasq.conf").write_text("\n".join([*words, f"port={names}", f"listen-address={LOOPBACK}"]))
     process = subprocess.Popen([*AS_INIT, *COMMAND.split()], env={**os.environ, "PATH": PATH}, stderr=subprocess.PIPE)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     init = int(wait_for(lambda: children.read_text().split())[0])
@@ -84,7 +84,8 @@ def main() -> None:
     home = Path.cwd()
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
-        run()
+        with reserved_port() as web, reserved_port() as names:
+            run(web, names)
         trace = Path("run.jsonl").read_text()
         os.chdir(home)
     (WHERE / "run.jsonl").write_text(trace)
