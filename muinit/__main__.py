@@ -184,27 +184,29 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     kernel.all_started()
     early = kernel.reap()[0] if refusal else []
 
+    from muinit import oom
+    from muinit.stderr import Stderr
+
+    stderr = Stderr()
+    say, attempt = stderr.line, stderr.attempt
+    memory = attempt("the OOM counter", oom.Counter)  # before a command has had the time to use up the memory
+
     # While the commands load, so do we: the first command does not wait for that.
     from muinit.postponed import postpone
 
     # `transitions` imports `inspect` for a check of models that ours never needs, and `logging` imports `traceback` for
     # errors in its handlers. That would cost every container 1.2 MiB, and 12 of 21 ms (measured, Python 3.11).
     postpone("inspect", "traceback")
-    from muinit import oom
     from muinit.loop import Loop
-    from muinit.stderr import Stderr
     from statechart.lifecycle import Lifecycle
     from statechart.meanings import NOTHING
     from statechart.words.verdict import Verdict
 
-    stderr = Stderr()
-    say, attempt = stderr.line, stderr.attempt
     attempt("the warnings", lambda: _warn(kernel, say, adopts=adopts, followed=followed, deaf_to=_deaf_to(options)))
     attempt("the termination log", _write, log, "", say)
     kernel.leave_directory()
     meanings = _meanings(kernel, options)
     kernel.catch(number for number, what in meanings.items() if what != NOTHING)
-    memory = attempt("the OOM counter", oom.Counter)
 
     numbers, step_targets, _ = zip(*options.steps, strict=True)
     lifecycle = Lifecycle(

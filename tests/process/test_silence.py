@@ -182,6 +182,25 @@ def test_an_oom_kill_is_reported(cgroup: str) -> None:
     assert " (the kernel has counted an OOM kill in this cgroup), so muinit stopped the rest: " in done.stderr
 
 
+# Become a muinit that loads the rest of itself only when a command has ended.
+SLOW = """import os, sys
+from muinit import __main__ as m
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "muinit.loop":
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+sys.meta_path.insert(0, Slow())
+sys.argv = ["muinit", *sys.argv[1:]]
+m.run()
+"""
+
+
+def test_an_oom_kill_right_after_the_start_is_reported(cgroup: str) -> None:
+    done = in_cgroup(cgroup, "true", sys.executable, "-c", SLOW, "---", *HOG)
+    assert done.returncode == 137, done.stderr
+    assert " (the kernel has counted an OOM kill in this cgroup)" in done.stderr
+
+
 def test_an_old_oom_kill_does_not_explain_a_new_death(cgroup: str) -> None:
     """The counter belongs to the cgroup, and a restarted container can be in the same cgroup."""
     hog = " ".join(f"'{word}'" for word in HOG).replace("'", '"')
