@@ -184,6 +184,7 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     kernel.all_started()
     early = kernel.reap()[0] if refusal else []
 
+    # While the commands load, so do we: the first command does not wait for that.
     from muinit import oom
     from muinit.stderr import Stderr
 
@@ -191,7 +192,6 @@ def _supervise(kernel: Kernel, options: Options, trace: int | None, log: "Termin
     say, attempt = stderr.line, stderr.attempt
     memory = attempt("the OOM counter", oom.Counter)  # before a command has had the time to use up the memory
 
-    # While the commands load, so do we: the first command does not wait for that.
     from muinit.postponed import postpone
 
     # `transitions` imports `inspect` for a check of models that ours never needs, and `logging` imports `traceback` for
